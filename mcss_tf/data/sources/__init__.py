@@ -1,0 +1,1 @@
+"""Where instants come from: one module per kind of source."""

@@ -1,0 +1,1 @@
+"""Skeletons, cameras, canonical poses and alignment."""

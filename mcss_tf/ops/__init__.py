@@ -1,0 +1,1 @@
+"""The custom op and its plain reference."""

@@ -1,0 +1,1 @@
+"""The served model: signatures and clients."""

@@ -1,0 +1,36 @@
+"""Shared fixtures: real data where it is present."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def shared_data(name: str) -> Path:
+    """Returns `../shared/data/<name>`, or skips the test where it is absent."""
+    path = SHARED_DATA / name
+    if not path.exists():
+        pytest.skip(f"real data is absent: {path}")
+    return path
+
+
+@pytest.fixture
+def balancing() -> Path:
+    """The real recording of four synchronised cameras."""
+    return shared_data("pose2sim_balancing")
+
+
+@pytest.fixture
+def cmu_mocap() -> Path:
+    """Real motion capture."""
+    return shared_data("cmu_mocap")
+
+
+@pytest.fixture
+def human36m_cameras() -> Path:
+    """The calibration of the Human3.6M cameras."""
+    return shared_data("human36m_cameras") / "camera-parameters.json"
