@@ -1,0 +1,64 @@
+# Two commands do everything on a fresh machine: `make train` and `make test`.
+# Needed beforehand: Python 3.11-3.13, a C++ compiler, a package index.
+
+PYTHON ?= $(firstword $(foreach v,python3.11 python3.12 python3.13 python3,$(shell $(v) -c 'import sys; print(sys.executable) if (3, 11) <= sys.version_info[:2] <= (3, 13) else None' 2>/dev/null)))
+BIN := .venv/bin
+OUT ?= out/quick
+CONFIG := configs/studio_quick.py
+
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.PHONY: help env train test lint format op peers sanitize cuda clean
+
+help:
+	@echo "make train     environment, built-in data, training, evaluation, export (into $(OUT))"
+	@echo "make test      environment and the whole test suite"
+	@echo "make lint      ruff check and format"
+	@echo "make peers     environments for comparison with tensorflow-addons and PyTorch"
+	@echo "make sanitize  C++ tests of the op under ASan, UBSan and TSan"
+	@echo "make clean     removes $(OUT) and the environment"
+
+env: .venv/installed
+
+.venv/installed: setup.py
+	@test -n "$(PYTHON)" || { echo "mcss_tf needs Python 3.11, 3.12 or 3.13; none was found. Give one: make env PYTHON=/path/to/python3.11"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@
+
+# Each file below is written only when whole, so an interrupted `make train` goes on where it stopped.
+train: env $(OUT)/export/mcss/1/saved_model.pb
+	@echo "report:  $(OUT)/mcss/report.html"
+	@echo "model:   $(OUT)/export/mcss"
+
+$(OUT)/data/dataset.json: | env
+	$(BIN)/python -m mcss_tf.prepare --source=studio --config=$(CONFIG) --output=$(OUT)/data
+
+$(OUT)/baseline/model.keras: $(OUT)/data/dataset.json
+	$(BIN)/python -m mcss_tf.train --config=$(CONFIG) --config.loss.metric_weight=0 --data=$(OUT)/data --workdir=$(OUT)/baseline
+
+$(OUT)/mcss/model.keras: $(OUT)/data/dataset.json
+	$(BIN)/python -m mcss_tf.train --config=$(CONFIG) --data=$(OUT)/data --workdir=$(OUT)/mcss
+
+$(OUT)/baseline/metrics.json: $(OUT)/baseline/model.keras
+	$(BIN)/python -m mcss_tf.evaluate --workdir=$(OUT)/baseline --data=$(OUT)/data
+
+$(OUT)/mcss/metrics.json: $(OUT)/mcss/model.keras $(OUT)/baseline/metrics.json
+	$(BIN)/python -m mcss_tf.evaluate --workdir=$(OUT)/mcss --data=$(OUT)/data --baseline=$(OUT)/baseline
+
+$(OUT)/export/mcss/1/saved_model.pb: $(OUT)/mcss/metrics.json
+	$(BIN)/python -m mcss_tf.export --workdir=$(OUT)/mcss --output=$(OUT)/export/mcss
+
+test: env
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: env
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: env
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(OUT) .venv build
