@@ -1,0 +1,273 @@
+"""Reads a prepared dataset: its index in memory, its records and images by random access."""
+
+import collections
+import dataclasses
+import json
+import os
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mcss_tf import files
+from mcss_tf.errors import InputError
+from mcss_tf.geometry.skeleton import Skeleton
+
+SCHEMA_VERSION = 1
+SPLITS = ("train", "test")
+MAX_CAMERAS = 64  # bits of `Index.view_mask`
+_MAX_OPEN_SHARDS = 128
+
+
+@dataclasses.dataclass(frozen=True)
+class Index:
+    """What batches must know of every record, one row per record (N records, C cameras, J joints).
+
+    Attributes:
+        shard: int32 [N], position in the list of shards.
+        offset: int64 [N], where the serialized Example starts in its shard, in bytes.
+        length: int32 [N], its length in bytes.
+        subject: int32 [N], position in `PreparedDataset.subjects`.
+        sequence: int32 [N], position in `PreparedDataset.sequences`.
+        split: int8 [N], position in `SPLITS`.
+        frame: int64 [N], of the reference camera.
+        time_s: float64 [N].
+        view_mask: uint64 [N], bit c set where camera c saw this instant.
+        has_pose: bool [N], the canonical pose is defined.
+        image_offset: int32 [N, C], where the JPEG of camera c starts within the Example, in bytes.
+        image_length: int32 [N, C], its length; 0 where camera c did not see this instant.
+        canonical_mm: float32 [N, J, 3], Eq. 3; 0 where undefined or not observed.
+        joint_mask: float32 [N, J], 1 where `canonical_mm` is a label.
+    """
+
+    shard: np.ndarray
+    offset: np.ndarray
+    length: np.ndarray
+    subject: np.ndarray
+    sequence: np.ndarray
+    split: np.ndarray
+    frame: np.ndarray
+    time_s: np.ndarray
+    view_mask: np.ndarray
+    has_pose: np.ndarray
+    image_offset: np.ndarray
+    image_length: np.ndarray
+    canonical_mm: np.ndarray
+    joint_mask: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.shard)
+
+    def is_present(self) -> np.ndarray:
+        """Returns bool [N, C], True where a camera saw an instant."""
+        return self.image_length > 0
+
+
+class PreparedDataset:
+    """A folder written by `prepare`.
+
+    Attributes:
+        path: the folder.
+        metadata: the content of `dataset.json`.
+        index: one row per record.
+        skeleton: joints of the poses.
+        crop_size: side of the stored square images, in pixels.
+        cameras: names of the cameras; the position is the camera id.
+        subjects: names of the subjects; the position is the subject id.
+        sequences: entries of `dataset.json`; the position is the sequence id.
+        checksum: SHA-256 of `dataset.json`, which itself holds the checksums of all other files.
+    """
+
+    def __init__(self, path: Path, metadata: dict[str, Any], index: Index, checksum: str):
+        self.path = path
+        self.metadata = metadata
+        self.index = index
+        self.checksum = checksum
+        self.skeleton = Skeleton.from_json(metadata["skeleton"])
+        self.crop_size: int = metadata["crop_size"]
+        self.cameras: list[str] = metadata["cameras"]
+        self.subjects: list[str] = metadata["subjects"]
+        self.sequences: list[dict[str, Any]] = metadata["sequences"]
+        self._shard_paths = [path / shard["path"] for shard in metadata["shards"]]
+        self._descriptors = _Descriptors(_MAX_OPEN_SHARDS)
+
+    @classmethod
+    def load(cls, path: str | Path, require: Sequence[str] = ()) -> "PreparedDataset":
+        """Opens a prepared dataset and checks that it is whole.
+
+        Checked are the schema version, that every shard is there in its full size, and the checksum of the
+        index; `verify` reads the shards too.
+
+        Args:
+            path: the folder that `prepare` wrote.
+            require: splits that must not be empty.
+
+        Raises:
+            InputError: if a file is missing, damaged or of another version, or a required split is empty.
+        """
+        path = Path(path)
+        metadata, checksum = _load_metadata(path / "dataset.json")
+        for shard in metadata["shards"]:
+            _check_shard_size(path / shard["path"], shard["bytes"])
+        index = _load_index(path / "index.npz", metadata["index_sha256"])
+        dataset = cls(path, metadata, index, checksum)
+        for split in require:
+            dataset._check_not_empty(split)
+        return dataset
+
+    def split_rows(self, split: str) -> np.ndarray:
+        """Returns the rows of the index (int64, ascending) that belong to `split`."""
+        if split not in SPLITS:
+            raise InputError(f"A split is one of {', '.join(SPLITS)}. Received: split={split!r}.")
+        return np.flatnonzero(self.index.split == SPLITS.index(split))
+
+    def calibration(self, sequence: int) -> dict[str, Any] | None:
+        """Returns the calibration of a sequence by camera name; None where it is not calibrated."""
+        return self.sequences[sequence]["calibration"]
+
+    def read(self, rows: Sequence[int] | np.ndarray) -> list[bytes]:
+        """Returns the serialized Examples of `rows`; see `records.decode_instant`."""
+        index = self.index
+        return [self._pread(r, int(index.offset[r]), int(index.length[r])) for r in rows]
+
+    def read_images(self, rows: np.ndarray, cameras: np.ndarray) -> list[bytes]:
+        """Returns one JPEG per pair of a row and a camera id, reading nothing but that image.
+
+        Raises:
+            InputError: if a camera did not see its instant.
+        """
+        index = self.index
+        images = []
+        for row, camera in zip(rows, cameras, strict=True):
+            length = int(index.image_length[row, camera])
+            if not length:
+                raise InputError(
+                    "An image can only be read of a camera that saw the instant. "
+                    f"Received: row={row}, camera={self.cameras[camera]!r}."
+                )
+            images.append(self._pread(row, int(index.offset[row] + index.image_offset[row, camera]), length))
+        return images
+
+    def verify(self) -> None:
+        """Reads every shard and compares its SHA-256 with the one taken when it was written.
+
+        Raises:
+            InputError: if a shard has changed.
+        """
+        for path, shard in zip(self._shard_paths, self.metadata["shards"], strict=True):
+            received = files.sha256(path)
+            if received != shard["sha256"]:
+                raise InputError(
+                    f"{path} must be as `prepare` wrote it (sha256 {shard['sha256']}). "
+                    f"Received: sha256 {received}. Copy the dataset again or run `prepare` again."
+                )
+
+    def _pread(self, row: int, offset: int, length: int) -> bytes:
+        path = self._shard_paths[self.index.shard[row]]
+        with self._descriptors.open(path) as descriptor:
+            data = os.pread(descriptor, length, offset)
+        if len(data) != length:
+            raise InputError(
+                f"{path} must hold {length} bytes at offset {offset}. Received: {len(data)} bytes. "
+                "The file was cut after the dataset was opened; copy the dataset again."
+            )
+        return data
+
+    def _check_not_empty(self, split: str) -> None:
+        if not len(self.split_rows(split)):
+            counts = {name: len(self.split_rows(name)) for name in SPLITS}
+            raise InputError(
+                f"The {split} split of {self.path} must not be empty. Received: instants per split {counts}. "
+                "Assign subjects to the split in recordings.toml and run `prepare` again."
+            )
+
+
+class _Descriptors:
+    """Open files, at most `limit` of them kept, shared by threads.
+
+    A file that falls out while other threads read it is closed by the last of them.
+    """
+
+    def __init__(self, limit: int):
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._open: collections.OrderedDict[Path, _Handle] = collections.OrderedDict()
+
+    def open(self, path: Path) -> "_Handle":
+        with self._lock:
+            handle = self._open.pop(path, None) or _Handle(os.open(path, os.O_RDONLY), self._lock)
+            self._open[path] = handle
+            handle.holders += 1
+            if len(self._open) > self._limit:
+                _, evicted = self._open.popitem(last=False)
+                evicted.release()
+            return handle
+
+    def __del__(self):
+        for handle in self._open.values():
+            handle.release()
+
+
+class _Handle:
+    """A descriptor that closes when the cache and the last reader have let go."""
+
+    def __init__(self, descriptor: int, lock: threading.Lock):
+        self._descriptor = descriptor
+        self._lock = lock
+        self.holders = 1  # the cache
+
+    def release(self) -> None:
+        self.holders -= 1
+        if not self.holders:
+            os.close(self._descriptor)
+
+    def __enter__(self) -> int:
+        return self._descriptor
+
+    def __exit__(self, *_) -> None:
+        with self._lock:
+            self.release()
+
+
+def _load_metadata(path: Path) -> tuple[dict[str, Any], str]:
+    """Returns the content of `dataset.json` and its checksum."""
+    if not path.is_file():
+        raise InputError(
+            f"A prepared dataset holds dataset.json, which is written last. Received: {path.parent}, "
+            "without it. Run `python -m mcss_tf.prepare` into that folder (again, if it was interrupted)."
+        )
+    try:
+        metadata = json.loads(path.read_text(encoding="utf-8"))
+        version = metadata["schema_version"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path} must be JSON with a schema_version. Received: {error!r}. Run `prepare` again."
+        ) from error
+    if version != SCHEMA_VERSION:
+        raise InputError(
+            f"This version of mcss_tf reads datasets of schema_version {SCHEMA_VERSION}. "
+            f"Received: schema_version={version!r} in {path}. Run `prepare` again with this version."
+        )
+    return metadata, files.sha256(path)
+
+
+def _check_shard_size(path: Path, num_bytes: int) -> None:
+    received = f"{path.stat().st_size} bytes" if path.is_file() else "no such file"
+    if received != f"{num_bytes} bytes":
+        raise InputError(
+            f"{path} must have {num_bytes} bytes, as dataset.json says. Received: {received}. "
+            "Copy the dataset again or run `prepare` again."
+        )
+
+
+def _load_index(path: Path, sha256: str) -> Index:
+    received = files.sha256(path) if path.is_file() else "no such file"
+    if received != sha256:
+        raise InputError(
+            f"{path} must have the sha256 {sha256}, as dataset.json says. Received: {received}. "
+            "Copy the dataset again or run `prepare` again."
+        )
+    with np.load(path) as arrays:
+        return Index(**{field.name: arrays[field.name] for field in dataclasses.fields(Index)})
