@@ -1,0 +1,1 @@
+"""From a video and an exported model to poses, embeddings and pictures."""

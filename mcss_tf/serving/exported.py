@@ -1,0 +1,54 @@
+"""Reads an exported model back with nothing but TensorFlow."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from mcss_tf.errors import InputError
+from mcss_tf.serving.versions import newest
+
+# Beside the graph in every version: names, units, sizes. Its presence makes a SavedModel one of ours.
+METADATA = Path("assets") / "mcss.json"
+
+
+class ExportedModel:
+    """The newest version of an exported model.
+
+    Attributes:
+        path: folder of the version.
+        metadata: what the export says about itself (docs/serving.md).
+    """
+
+    def __init__(self, folder: str | Path):
+        """Loads it.
+
+        Raises:
+            InputError: no such model, or not one that mcss_tf.export wrote.
+        """
+        self.path = newest(Path(folder))
+        if not (self.path / METADATA).is_file():
+            raise InputError(
+                f"A model exported by mcss_tf has {METADATA}. "
+                f"Received: {self.path} without it. Export the run again with mcss_tf.export."
+            )
+        self.metadata: dict[str, Any] = json.loads((self.path / METADATA).read_text())
+        # Kept alive: a signature alone does not hold its variables.
+        self._loaded = tf.saved_model.load(str(self.path))
+        self._images = self._loaded.signatures["images"]
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square that the network sees, pixels."""
+        return self.metadata["image_size"]
+
+    @property
+    def pose(self) -> dict[str, Any] | None:
+        """Joint names, edges, unit and frame of `pose_mm`, or None if the model has no poses."""
+        return self.metadata["pose"]
+
+    def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """Maps uint8 images [B, H, W, 3] to `embedding` [B, D] and, with poses, `pose_mm` [B, K, 3]."""
+        return {name: value.numpy() for name, value in self._images(images=tf.constant(images)).items()}

@@ -1,0 +1,163 @@
+"""The exported graph: the Keras model's numbers, any batch, any TensorFlow."""
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from mcss_tf.serving import saved_model
+from mcss_tf.serving.exported import ExportedModel
+from mcss_tf.serving.signatures import SIGNATURES
+from tests.serving.conftest import IMAGE_SIZE, small_model
+
+RUN_EVERY_SIGNATURE = """
+import sys
+import numpy as np
+import tensorflow as tf
+loaded = tf.saved_model.load(sys.argv[1])
+given = np.load(sys.argv[2], allow_pickle=False)
+results = {}
+for name, signature in loaded.signatures.items():
+    key, = signature.structured_input_signature[1]
+    value = given[key]
+    outputs = signature(**{key: tf.constant(value.tolist() if value.dtype.kind == "S" else value)})
+    results.update({f"{name}/{key}": value.numpy() for key, value in outputs.items()})
+assert not any(name.startswith("mcss_tf") for name in sys.modules)
+np.savez(sys.argv[3], **results)
+"""
+
+
+def png(image: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def images(count: int, size: int = IMAGE_SIZE, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 7])
+def test_images_gives_the_keras_models_numbers(model: keras.Model, export_folder: Path, batch: int) -> None:
+    given = images(batch)
+    expected = model(given.astype("float32"), training=False)
+    received = ExportedModel(export_folder)(given)
+    assert received.keys() == {"embedding", "pose_mm"}
+    np.testing.assert_allclose(received["embedding"], expected["embedding"], atol=1e-4)
+    np.testing.assert_allclose(received["pose_mm"], expected["pose_mm"], rtol=1e-4, atol=1e-2)
+    assert received["embedding"].shape == (batch, 128)
+    assert received["pose_mm"].shape == (batch, 16, 3)
+
+
+def test_every_signature_runs_in_a_process_that_has_only_tensorflow(
+    model: keras.Model, export_folder: Path, tmp_path: Path
+) -> None:
+    given = images(3, seed=1)
+    np.savez(
+        tmp_path / "in.npz",
+        images=given,
+        image_bytes=np.array([png(image) for image in given], object).astype("S"),
+    )
+    command = [
+        sys.executable,
+        "-c",
+        RUN_EVERY_SIGNATURE,
+        export_folder / "1",
+        tmp_path / "in.npz",
+        tmp_path / "out.npz",
+    ]
+    subprocess.run(command, check=True, cwd=tmp_path)
+    expected = model(given.astype("float32"), training=False)
+    with np.load(tmp_path / "out.npz") as received:
+        assert set(received) == {f"{name}/{output}" for name in SIGNATURES for output in expected}
+        for name in received:
+            np.testing.assert_allclose(received[name], expected[name.split("/")[1]], rtol=1e-4, atol=1e-2)
+
+
+def test_signatures_have_the_names_types_and_shapes_of_the_table(export_folder: Path) -> None:
+    loaded = tf.saved_model.load(str(export_folder / "1"))
+    sizes = {"embedding_dim": 128, "num_joints": 16}
+    for name, signature in SIGNATURES.items():
+        served = loaded.signatures[name]
+        for tensors, specs in (
+            (signature.inputs, served.structured_input_signature[1]),
+            (signature.outputs, served.structured_outputs),
+        ):
+            assert specs.keys() == {tensor.name for tensor in tensors}
+            for tensor in tensors:
+                spec = tensor.resolved(sizes).spec()
+                assert specs[tensor.name].dtype == spec.dtype
+                assert specs[tensor.name].shape.as_list() == spec.shape.as_list()
+
+
+def test_bytes_of_different_sizes_share_a_batch(model: keras.Model, export_folder: Path) -> None:
+    small, large = images(1)[0], np.full((90, 60, 3), 200, np.uint8)
+    signature = tf.saved_model.load(str(export_folder / "1")).signatures["serving_default"]
+    received = signature(image_bytes=tf.constant([png(small), png(large), tf.io.encode_jpeg(large).numpy()]))
+    expected = model(small[None].astype("float32"), training=False)
+    np.testing.assert_allclose(received["embedding"][:1], expected["embedding"], atol=1e-4)
+    # A flat colour survives JPEG, so both files of it give one embedding.
+    np.testing.assert_allclose(received["embedding"][1], received["embedding"][2], atol=2e-2)
+
+
+def test_a_model_without_poses_exports_only_embeddings(tmp_path: Path) -> None:
+    model = small_model(num_joints=None)
+    saved_model.write(model, IMAGE_SIZE, {"image_size": IMAGE_SIZE, "pose": None}, tmp_path / "mcss")
+    exported = ExportedModel(tmp_path / "mcss")
+    assert exported.pose is None
+    assert exported(images(2)).keys() == {"embedding"}
+
+
+def test_versions_are_added_and_never_overwritten(
+    export_folder: Path, model: keras.Model, tmp_path: Path
+) -> None:
+    folder = tmp_path / "mcss"
+    (folder / "7").mkdir(parents=True)
+    (folder / "7" / "keep").write_text("mine")
+    metadata = {"image_size": IMAGE_SIZE, "pose": None}
+    assert saved_model.write(model, IMAGE_SIZE, metadata, folder) == folder / "8"
+    assert (folder / "7" / "keep").read_text() == "mine"
+    assert json.loads((folder / "8" / "assets" / "mcss.json").read_text()) == metadata
+    assert sorted(child.name for child in folder.iterdir()) == ["7", "8"]
+
+
+def test_a_model_trained_in_mixed_precision_serves_float32(tmp_path: Path) -> None:
+    expected_model = small_model()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        mixed = small_model()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    mixed.set_weights(expected_model.get_weights())
+    given = images(4)
+    expected = expected_model(given.astype("float32"), training=False)
+    rounded = mixed(given.astype("float32"), training=False)
+    assert np.abs(rounded["pose_mm"] - expected["pose_mm"]).max() > 0.1, (
+        "the model was not mixed to begin with"
+    )
+    saved_model.write(mixed, IMAGE_SIZE, {"image_size": IMAGE_SIZE, "pose": {}}, tmp_path / "mcss")
+    received = ExportedModel(tmp_path / "mcss")(given)
+    np.testing.assert_allclose(received["embedding"], expected["embedding"], atol=1e-4)
+    np.testing.assert_allclose(received["pose_mm"], expected["pose_mm"], rtol=1e-4, atol=1e-2)
+
+
+@keras.saving.register_keras_serializable("test")
+class CallsPython(keras.layers.Layer):
+    def call(self, x):
+        return tf.ensure_shape(tf.py_function(lambda y: y, [x], tf.float32), x.shape)
+
+
+def test_a_graph_with_python_in_it_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+    image = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3))
+    embedding = keras.layers.GlobalAveragePooling2D()(CallsPython()(image))
+    bad = keras.Model(image, {"embedding": embedding})
+    with pytest.raises(RuntimeError, match=r"stock TensorFlow. Received: .*EagerPyFunc.* Take these out"):
+        saved_model.write(bad, IMAGE_SIZE, {}, tmp_path / "mcss")
+    assert list((tmp_path / "mcss").iterdir()) == []
