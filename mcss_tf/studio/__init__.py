@@ -1,1 +1,1 @@
-"""The built-in multi-view studio."""
+"""The built-in multi-view studio: people, motion, a room, cameras, and a software renderer."""

@@ -1,0 +1,178 @@
+"""The renderer: one dressed pose, seen by one camera, as a square crop around the person."""
+
+import dataclasses
+
+import cv2
+import numpy as np
+
+from mcss_tf.geometry.cameras import Camera
+from mcss_tf.studio import raycast
+from mcss_tf.studio.body import Body, Shapes, body_shapes
+from mcss_tf.studio.cloth import surface_colours
+from mcss_tf.studio.room import Room, background
+
+# Rays per output pixel and axis; the crop is averaged down, which smooths the outlines.
+_OVERSAMPLING = 2
+# Side of the square crop over the longer side of the person's box.
+_CONTEXT = 1.18
+
+
+@dataclasses.dataclass(frozen=True)
+class _View:
+    """What is fixed about one camera: its empty room, where the floor is, its exposure and white balance."""
+
+    camera: Camera
+    empty: np.ndarray
+    is_floor: np.ndarray
+    gain: np.ndarray
+    noise: float
+
+
+class Renderer:
+    """Renders people in a room; draws every camera's background once, when it is made.
+
+    Args:
+        room: The room.
+        cameras: The cameras by name.
+        crop_size: Width and height of crops in pixels.
+        seed: Of exposure, white balance and noise.
+    """
+
+    def __init__(self, room: Room, cameras: dict[str, Camera], crop_size: int, seed: int):
+        self.room = room
+        self.crop_size = crop_size
+        self._seed = seed
+        self._views = {}
+        for index, (name, camera) in enumerate(cameras.items()):
+            rng = np.random.default_rng([seed, 4, index])
+            gain = rng.uniform(0.88, 1.1) * rng.uniform(0.95, 1.05, 3)
+            empty, is_floor = background(room, camera)
+            self._views[name] = _View(camera, empty, is_floor.astype(np.float32), gain, rng.uniform(2.0, 4.5))
+        tile = np.random.default_rng([seed, 5]).standard_normal((512, 512, 3))
+        self._grain = tile.astype(np.float32)
+
+    def crops(
+        self, body: Body, points_mm: np.ndarray, key: tuple[int, ...]
+    ) -> tuple[list[np.ndarray], np.ndarray]:
+        """Renders one pose for every camera.
+
+        Args:
+            body: The subject.
+            points_mm: [22, 3] its pose.
+            key: Integers that name this instant; they alone decide about its noise.
+
+        Returns:
+            uint8 RGB images [S, S, 3] in the cameras' order, and float32 [V, 4] their square boxes
+            x0, y0, x1, y1 in pixels of the full frames.
+        """
+        shapes = body_shapes(body, points_mm)
+        images, boxes = [], []
+        for index, view in enumerate(self._views.values()):
+            box = square_box(raycast.bounds(shapes, view.camera))
+            rng = np.random.default_rng([self._seed, 6, index, *key])
+            images.append(self._draw(view, body, shapes, box, self.crop_size, rng))
+            boxes.append(box)
+        return images, np.array(boxes, np.float32)
+
+    def frame(self, name: str, body: Body, points_mm: np.ndarray, key: tuple[int, ...]) -> np.ndarray:
+        """Renders the full frame [H, W, 3] uint8 RGB of one camera."""
+        view = self._views[name]
+        shapes = body_shapes(body, points_mm)
+        x0, y0, x1, y1 = square_box(raycast.bounds(shapes, view.camera))
+        rng = np.random.default_rng([self._seed, 6, list(self._views).index(name), *key])
+        height, width = view.empty.shape[:2]
+        full = self._finish(view.empty, view, rng)
+        crop = self._draw(view, body, shapes, np.array([x0, y0, x1, y1]), int(x1 - x0), rng)
+        left, top, right, bottom = max(x0, 0), max(y0, 0), min(x1, width), min(y1, height)
+        full[top:bottom, left:right] = crop[top - y0 : bottom - y0, left - x0 : right - x0]
+        return full
+
+    def _draw(
+        self, view: _View, body: Body, shapes: Shapes, box: np.ndarray, size: int, rng: np.random.Generator
+    ) -> np.ndarray:
+        fine = size * _OVERSAMPLING
+        scale = fine / (box[2] - box[0])
+        # OpenCV's pixel centres are whole numbers; the box counts pixel edges, half a pixel earlier.
+        matrix = np.diag([scale, scale, 1]) @ (
+            view.camera.matrix + np.array([[0, 0, 0.5 - box[0]], [0, 0, 0.5 - box[1]], [0, 0, 0]])
+        )
+        canvas = cv2.resize(_cut(view.empty, box), (fine, fine), interpolation=cv2.INTER_LINEAR)
+        shade = self._shadow(view, shapes, matrix, fine)
+        shade *= cv2.resize(_cut(view.is_floor, box), (fine, fine), interpolation=cv2.INTER_LINEAR)
+        canvas *= (1 - shade)[..., None]
+        hits = raycast.cast(shapes, view.camera, fine, matrix)
+        rgb = surface_colours(body.outfit, shapes, hits) * self._light(hits, fine)[:, None]
+        canvas.reshape(-1, 3)[hits.pixel] = rgb
+        if _OVERSAMPLING > 1:
+            canvas = cv2.resize(canvas, (size, size), interpolation=cv2.INTER_AREA)
+        return self._finish(canvas, view, rng)
+
+    def _light(self, hits: raycast.Hits, size: int) -> np.ndarray:
+        """Returns brightness [N]: sky light from above, the main light, and darkening behind nearer limbs."""
+        lambert = hits.normal @ self.room.light
+        light = 0.5 + 0.14 * hits.normal[:, 2] + 0.46 * np.clip(0.2 + 0.8 * lambert, 0, None)
+        # Where the surroundings are nearer than the pixel, light is blocked: the limb in front stands out.
+        # (Unsharp masking of the depth buffer, Luft et al., SIGGRAPH 2006.)
+        depth = np.zeros((size, size), np.float32)
+        weight = np.zeros((size, size), np.float32)
+        depth.reshape(-1)[hits.pixel] = hits.depth
+        weight.reshape(-1)[hits.pixel] = 1
+        radius = max(size // 24, 1) * 2 + 1
+        mean = cv2.blur(cv2.blur(depth, (radius, radius)), (radius, radius))
+        weight = cv2.blur(cv2.blur(weight, (radius, radius)), (radius, radius))
+        nearer = hits.depth - (mean / np.maximum(weight, 1e-6)).reshape(-1)[hits.pixel]
+        return light * (1 - 0.42 * np.clip(nearer / 160, -0.3, 1))
+
+    def _shadow(self, view: _View, shapes: Shapes, matrix: np.ndarray, size: int) -> np.ndarray:
+        """Returns the shadow [size, size] on the floor: shapes along the light, and soft contact below them."""
+        mask = np.zeros((size, size), np.uint8)
+        contact = np.zeros((size, size), np.uint8)
+        angle = np.arange(8) * (2 * np.pi / 8)
+        circle = np.stack([np.cos(angle), np.sin(angle), 0 * angle], -1)
+        slant = self.room.light[:2] / self.room.light[2]
+        rims = []
+        for centre, radius in ((shapes.start, shapes.radius_start), (shapes.end, shapes.radius_end)):
+            rim = (centre[:, None] + radius[:, None, None] * 0.9 * circle).copy()
+            rim[..., :2] -= slant * rim[..., 2:]
+            rim[..., 2] = 0
+            rims.append(rim)
+        rims = np.concatenate(rims, 1) @ view.camera.rotation.T + view.camera.translation_mm
+        rims = rims @ matrix.T
+        outline = np.rint(rims[..., :2] / rims[..., 2:]).astype(np.int32)
+        for polygon, height in zip(outline, np.minimum(shapes.start[:, 2], shapes.end[:, 2]), strict=True):
+            hull = cv2.convexHull(polygon)
+            cv2.fillConvexPoly(mask, hull, 255)
+            if height < 160:
+                cv2.fillConvexPoly(contact, hull, 255)
+        wide, narrow = max(size // 16, 1) * 2 + 1, max(size // 48, 1) * 2 + 1
+        soft = cv2.blur(cv2.blur(mask, (wide, wide)), (wide, wide)).astype(np.float32)
+        near = cv2.blur(cv2.blur(contact, (narrow, narrow)), (narrow, narrow)).astype(np.float32)
+        return np.maximum(0.45 * soft, 0.55 * near) / 255
+
+    def _finish(self, image: np.ndarray, view: _View, rng: np.random.Generator) -> np.ndarray:
+        """Applies the camera's exposure, white balance and sensor noise."""
+        height, width = image.shape[:2]
+        top, left = rng.integers(0, 512, 2)
+        rows, columns = (np.arange(height) + top) % 512, (np.arange(width) + left) % 512
+        noisy = image * view.gain.astype(np.float32) + view.noise * self._grain[rows[:, None], columns]
+        return np.clip(noisy + 0.5, 0, 255).astype(np.uint8)
+
+
+def square_box(bounds: np.ndarray) -> np.ndarray:
+    """Returns the square [4] int x0, y0, x1, y1 (pixel edges) around shapes' rectangles [P, 4], with context."""
+    x0, y0 = bounds[:, :2].min(0)
+    x1, y1 = bounds[:, 2:].max(0)
+    side = int(np.ceil(_CONTEXT * max(x1 - x0, y1 - y0)))
+    left, top = int(round((x0 + x1 - side) / 2)), int(round((y0 + y1 - side) / 2))
+    return np.array([left, top, left + side, top + side])
+
+
+def _cut(image: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """Cuts a box out of an image; beyond the frame its edge pixels are repeated."""
+    height, width = image.shape[:2]
+    x0, y0, x1, y1 = (int(edge) for edge in box)
+    inside = image[max(y0, 0) : min(y1, height), max(x0, 0) : min(x1, width)]
+    margins = [max(-y0, 0), max(y1 - height, 0), max(-x0, 0), max(x1 - width, 0)]
+    if not any(margins):
+        return inside
+    return cv2.copyMakeBorder(inside, *margins, cv2.BORDER_REPLICATE)
