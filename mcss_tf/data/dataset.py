@@ -114,7 +114,7 @@ class PreparedDataset:
         index = _load_index(path / "index.npz", metadata["index_sha256"])
         dataset = cls(path, metadata, index, checksum)
         for split in require:
-            dataset._check_not_empty(split)
+            dataset.require(split)
         return dataset
 
     def split_rows(self, split: str) -> np.ndarray:
@@ -122,6 +122,15 @@ class PreparedDataset:
         if split not in SPLITS:
             raise InputError(f"A split is one of {', '.join(SPLITS)}. Received: split={split!r}.")
         return np.flatnonzero(self.index.split == SPLITS.index(split))
+
+    def require(self, split: str) -> None:
+        """Raises InputError if a split is empty."""
+        if not len(self.split_rows(split)):
+            counts = {name: len(self.split_rows(name)) for name in SPLITS}
+            raise InputError(
+                f"The {split} split of {self.path} must not be empty. Received: instants per split {counts}. "
+                "Assign subjects to the split in recordings.toml and run `prepare` again."
+            )
 
     def calibration(self, sequence: int) -> dict[str, Any] | None:
         """Returns the calibration of a sequence by camera name; None where it is not calibrated."""
@@ -174,14 +183,6 @@ class PreparedDataset:
                 "The file was cut after the dataset was opened; copy the dataset again."
             )
         return data
-
-    def _check_not_empty(self, split: str) -> None:
-        if not len(self.split_rows(split)):
-            counts = {name: len(self.split_rows(name)) for name in SPLITS}
-            raise InputError(
-                f"The {split} split of {self.path} must not be empty. Received: instants per split {counts}. "
-                "Assign subjects to the split in recordings.toml and run `prepare` again."
-            )
 
 
 class _Descriptors:

@@ -1,0 +1,305 @@
+"""Batches for training and evaluation (tf.data): nothing but the images used is read and decoded."""
+
+import functools
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from mcss_tf.data import augment, pairs
+from mcss_tf.data.augment import Augmentation
+from mcss_tf.data.dataset import PreparedDataset
+from mcss_tf.errors import InputError
+
+_NUM_STEPS = np.iinfo(np.int64).max
+_PREFETCHED_BATCHES = 2
+_FLIPS = 4  # a random stream beside those of `pairs`
+
+
+def train_batches(
+    dataset: PreparedDataset,
+    *,
+    image_size: int,
+    num_pairs: int,
+    num_labelled: int,
+    min_gap_s: float | str = "auto",
+    labels: Any = "all",
+    seed: int = 0,
+    start_step: int = 0,
+    shard: tuple[int, int] = (0, 1),
+    augmentation: Augmentation | None = None,
+) -> tf.data.Dataset:
+    """Returns endless training batches; batch k depends on the seed and k alone.
+
+    Args:
+        dataset: a prepared dataset; its train split is used.
+        image_size: S, side of the images in pixels.
+        num_pairs: M, metric pairs of a batch; 0 for the baseline, which sees labelled images alone.
+        num_labelled: L, labelled images of a batch; 0 without labels.
+        min_gap_s: least time between the instants of a batch, or "auto"; see `pairs.resolve_min_gap`.
+        labels: which instants are labelled; see `pairs.labelled_rows`.
+        seed: of the whole order.
+        start_step: number of the first batch, for resumed runs.
+        shard: (index, count): this worker's part of every batch; M and L are those of all workers together.
+        augmentation: random changes of the images; None for none.
+
+    Returns:
+        A dataset of dicts, J joints, without the keys of which there are 0 (M and L divided by the workers):
+          "anchor_image", "positive_image": uint8 [M, S, S, 3];
+          "group": int32 [M], row of the instant: equal groups show the same instant;
+          "labelled_image": uint8 [L, S, S, 3];
+          "pose_mm": float32 [L, J-1, 3], canonical, non-root joints in skeleton order;
+          "pose_mask": float32 [L, J-1], 1 where the joint is labelled;
+          "step": int64 [].
+
+    Raises:
+        InputError: if the train split is empty, M or L cannot be filled, or do not divide by the workers.
+    """
+    _check_sizes(image_size, num_pairs, num_labelled, start_step, shard)
+    dataset.require("train")
+    options = augmentation or Augmentation()
+    source = _Batches(dataset, num_pairs, num_labelled, min_gap_s, labels, seed, shard, options)
+    num_pairs, num_labelled = num_pairs // shard[1], num_labelled // shard[1]
+    steps = tf.data.Dataset.range(start_step, _NUM_STEPS)
+    jpegs = steps.map(source.jpegs).unbatch()
+    images = jpegs.map(
+        functools.partial(_load_image, image_size=image_size, crop_size=dataset.crop_size, options=options),
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True,
+    )
+    images = images.batch(2 * num_pairs + num_labelled, drop_remainder=True)
+    batches = tf.data.Dataset.zip(steps, images, steps.map(source.targets))
+    batches = batches.map(functools.partial(_assemble, num_pairs=num_pairs, num_labelled=num_labelled))
+    return batches.prefetch(_PREFETCHED_BATCHES)
+
+
+def image_batches(
+    dataset: PreparedDataset,
+    split: str,
+    *,
+    image_size: int,
+    batch_size: int,
+    cameras: Sequence[str] | None = None,
+    rows: np.ndarray | None = None,
+) -> tf.data.Dataset:
+    """Returns every image of a split once, row by row, camera by camera.
+
+    Args:
+        dataset: a prepared dataset.
+        split: "train" or "test".
+        image_size: S, side of the images in pixels.
+        batch_size: B; the last batch may be smaller.
+        cameras: names of the views to take; None for all.
+        rows: rows of the index to take, all of `split`; None for all.
+
+    Returns:
+        A finite dataset of dicts: "image" uint8 [B, S, S, 3], "row" int64 [B], "camera" int32 [B],
+        "pose_mm" float32 [B, J-1, 3] canonical, "pose_mask" float32 [B, J-1], "has_pose" bool [B].
+
+    Raises:
+        InputError: if a camera is unknown, a row is not of the split, or no image is left.
+    """
+    rows, ids = _select_images(dataset, split, cameras, rows)
+    order = tf.data.Dataset.from_tensor_slices((rows, ids)).batch(batch_size)
+
+    def read(rows: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
+        return tf.ensure_shape(tf.numpy_function(_reader(dataset), [rows, ids], tf.string), [None])
+
+    images = order.map(read).unbatch()
+    images = images.map(
+        functools.partial(_decode, image_size=image_size, crop_size=dataset.crop_size),
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True,
+    )
+    batches = tf.data.Dataset.zip(images.batch(batch_size), order)
+    return batches.map(functools.partial(_describe, dataset=dataset)).prefetch(_PREFETCHED_BATCHES)
+
+
+def steps_per_epoch(
+    dataset: PreparedDataset, *, num_pairs: int, num_labelled: int, labels: Any = "all"
+) -> int:
+    """Returns the steps of one epoch of `train_batches`; see `pairs.steps_per_epoch`."""
+    return pairs.steps_per_epoch(
+        dataset.index,
+        dataset.split_rows("train"),
+        num_pairs=num_pairs,
+        num_labelled=num_labelled,
+        labelled_rows=_labelled_rows(dataset, labels, num_labelled),
+    )
+
+
+class _Batches:
+    """What the steps of training need, as functions of the step."""
+
+    def __init__(self, dataset, num_pairs, num_labelled, min_gap_s, labels, seed, shard, options):
+        self._dataset = dataset
+        self._shard = shard
+        self._seed = seed
+        self._options = options
+        rows = dataset.split_rows("train")
+        labelled = _labelled_rows(dataset, labels, num_labelled)
+        counts = {"num_pairs": num_pairs, "num_labelled": num_labelled, "labelled_rows": labelled}
+        gap = 0.0
+        if num_pairs:
+            gap = pairs.resolve_min_gap(dataset.index, rows, num_pairs, min_gap_s, dataset.subjects)
+        self._steps_per_epoch = pairs.steps_per_epoch(dataset.index, rows, **counts)
+        plan = functools.partial(pairs.plan_epoch, dataset.index, rows, **counts, min_gap_s=gap, seed=seed)
+        # Two, because reading runs ahead into the next epoch while targets of this one are still asked for.
+        self._plan = functools.lru_cache(maxsize=2)(lambda epoch: plan(epoch=epoch))
+        self._lock = threading.Lock()
+        self._num_joints = dataset.skeleton.num_joints
+        self._part = slice(shard[0], None, shard[1])
+
+    def jpegs(self, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the JPEGs of a step (anchors, positives, labelled) and a seed for each."""
+        jpegs, seeds = tf.numpy_function(self._read, [step], (tf.string, tf.int64), stateful=False)
+        return tf.ensure_shape(jpegs, [None]), tf.ensure_shape(seeds, [None, 2])
+
+    def targets(self, step: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """Returns groups [M], poses [L, J-1, 3], masks [L, J-1] and which images are mirrored [2M+L]."""
+        dtypes = (tf.int32, tf.float32, tf.float32, tf.bool)
+        group, pose_mm, mask, flips = tf.numpy_function(self._look_up, [step], dtypes, stateful=False)
+        num_joints = self._num_joints - 1
+        return (
+            tf.ensure_shape(group, [None]),
+            tf.ensure_shape(pose_mm, [None, num_joints, 3]),
+            tf.ensure_shape(mask, [None, num_joints]),
+            tf.ensure_shape(flips, [None]),
+        )
+
+    def _step(self, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        epoch, position = divmod(int(step), self._steps_per_epoch)
+        with self._lock:
+            plan = self._plan(epoch)
+        return (
+            plan.rows[position, self._part],
+            plan.cameras[position, self._part],
+            plan.labelled_rows[position, self._part],
+            plan.labelled_cameras[position, self._part],
+        )
+
+    def _read(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        rows, cameras, labelled_rows, labelled_cameras = self._step(step)
+        all_rows = np.concatenate([rows, rows, labelled_rows])
+        all_cameras = np.concatenate([cameras[:, 0], cameras[:, 1], labelled_cameras])
+        jpegs = np.array(self._dataset.read_images(all_rows, all_cameras), object)
+        return jpegs, self._rng(step).integers(0, 2**62, (len(jpegs), 2))
+
+    def _look_up(self, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        rows, _, labelled_rows, _ = self._step(step)
+        skeleton, index = self._dataset.skeleton, self._dataset.index
+        pose_mm, mask = index.canonical_mm[labelled_rows], index.joint_mask[labelled_rows]
+        is_flipped = self._rng(step, _FLIPS).random(len(rows) + len(labelled_rows)) < self._options.flip
+        flip_pair, flip_labelled = np.split(is_flipped, [len(rows)])
+        if flip_labelled.any():
+            flipped_mm, flipped_mask = augment.flip_canonical(pose_mm, mask, skeleton)
+            pose_mm = np.where(flip_labelled[:, None, None], flipped_mm, pose_mm)
+            mask = np.where(flip_labelled[:, None], flipped_mask, mask)
+        non_root = list(skeleton.non_root)
+        flips = np.concatenate([flip_pair, flip_pair, flip_labelled])
+        return rows.astype(np.int32), pose_mm[:, non_root], mask[:, non_root], flips
+
+    def _rng(self, step: int, *stream: int) -> np.random.Generator:
+        return np.random.default_rng([self._seed, int(step), *self._shard, *stream])
+
+
+def _load_image(
+    jpeg: tf.Tensor, seed: tf.Tensor, *, image_size: int, crop_size: int, options: Augmentation
+) -> tf.Tensor:
+    image = _decode(jpeg, image_size=image_size, crop_size=crop_size)
+    return augment.augment_image(image, seed, options) if options.is_on else image
+
+
+def _decode(jpeg: tf.Tensor, *, image_size: int, crop_size: int) -> tf.Tensor:
+    """Returns uint8 [S, S, 3]."""
+    image = tf.io.decode_jpeg(jpeg, channels=3, dct_method="INTEGER_ACCURATE")
+    image = tf.ensure_shape(image, [crop_size, crop_size, 3])
+    if image_size == crop_size:
+        return image
+    resized = tf.image.resize(image, [image_size, image_size], antialias=True)
+    return tf.cast(tf.clip_by_value(tf.round(resized), 0, 255), tf.uint8)
+
+
+def _assemble(step, images, targets, *, num_pairs: int, num_labelled: int) -> dict[str, tf.Tensor]:
+    group, pose_mm, pose_mask, flips = targets
+    images = augment.flip_images(images, flips)
+    anchors, positives, labelled = tf.split(images, [num_pairs, num_pairs, num_labelled])
+    batch = {"step": step}
+    if num_pairs:
+        batch["anchor_image"] = anchors
+        batch["positive_image"] = positives
+        batch["group"] = tf.ensure_shape(group, [num_pairs])
+    if num_labelled:
+        batch["labelled_image"] = labelled
+        batch["pose_mm"] = tf.ensure_shape(pose_mm, [num_labelled, *pose_mm.shape[1:]])
+        batch["pose_mask"] = tf.ensure_shape(pose_mask, [num_labelled, *pose_mask.shape[1:]])
+    return batch
+
+
+def _reader(dataset: PreparedDataset):
+    return lambda rows, cameras: np.array(dataset.read_images(rows, cameras), object)
+
+
+def _describe(image: tf.Tensor, order: tuple, *, dataset: PreparedDataset) -> dict[str, tf.Tensor]:
+    row, camera = order
+    index, non_root = dataset.index, list(dataset.skeleton.non_root)
+
+    def look_up(row: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return index.canonical_mm[row][:, non_root], index.joint_mask[row][:, non_root], index.has_pose[row]
+
+    dtypes = (tf.float32, tf.float32, tf.bool)
+    pose_mm, mask, has_pose = tf.numpy_function(look_up, [row], dtypes, stateful=False)
+    return {
+        "image": image,
+        "row": row,
+        "camera": camera,
+        "pose_mm": tf.ensure_shape(pose_mm, [None, len(non_root), 3]),
+        "pose_mask": tf.ensure_shape(mask, [None, len(non_root)]),
+        "has_pose": tf.ensure_shape(has_pose, [None]),
+    }
+
+
+def _select_images(
+    dataset: PreparedDataset, split: str, cameras: Sequence[str] | None, rows: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns row [n] and camera id [n] of the images of a split, checked."""
+    names = dataset.cameras if cameras is None else cameras
+    unknown = [name for name in names if name not in dataset.cameras]
+    if unknown:
+        raise InputError(f"Cameras of {dataset.path} are {dataset.cameras}. Received: {unknown}.")
+    split_rows = dataset.split_rows(split)
+    rows = split_rows if rows is None else np.asarray(rows, np.int64)
+    foreign = np.setdiff1d(rows, split_rows)
+    if len(foreign):
+        raise InputError(f"rows must belong to the {split} split. Received: {foreign[:5].tolist()}.")
+    is_wanted = np.isin(np.arange(len(dataset.cameras)), [dataset.cameras.index(name) for name in names])
+    which, ids = np.nonzero(dataset.index.is_present()[rows] & is_wanted)
+    if not len(which):
+        raise InputError(
+            f"There must be an image to read in the {split} split of {dataset.path}. "
+            f"Received: none among {len(rows)} instants and the cameras {list(names)}."
+        )
+    return rows[which], ids.astype(np.int32)
+
+
+def _labelled_rows(dataset: PreparedDataset, labels: Any, num_labelled: int) -> np.ndarray:
+    return pairs.labelled_rows(dataset, labels if num_labelled else "none")
+
+
+def _check_sizes(
+    image_size: int, num_pairs: int, num_labelled: int, start_step: int, shard: tuple[int, int]
+) -> None:
+    if image_size < 1 or min(num_pairs, num_labelled, start_step) < 0 or not num_pairs + num_labelled:
+        raise InputError(
+            "A batch needs image_size >= 1, counts and start_step >= 0, and some images. Received: "
+            f"image_size={image_size}, num_pairs={num_pairs}, num_labelled={num_labelled}, "
+            f"start_step={start_step}."
+        )
+    index, count = shard
+    if not 0 <= index < count or num_pairs % count or num_labelled % count:
+        raise InputError(
+            "num_pairs and num_labelled must be multiples of the number of workers, and the worker's index "
+            f"below it. Received: shard={shard}, num_pairs={num_pairs}, num_labelled={num_labelled}."
+        )

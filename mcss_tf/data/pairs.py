@@ -1,0 +1,355 @@
+"""Which instants, views and labelled images form each batch: drawn from the index alone, by seed and epoch.
+
+One subject per metric batch; M distinct instants, pairwise at least `min_gap_s` apart within a sequence; two
+distinct views of each (MCSS, Section 3.1). All of it is NumPy, so a plan can be made, tested and resumed
+without reading one image.
+"""
+
+import bisect
+import dataclasses
+import heapq
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mcss_tf.data.dataset import Index, PreparedDataset
+from mcss_tf.errors import InputError
+
+MAX_AUTO_GAP_S = 1.0
+
+# Independent random streams of one (seed, epoch).
+_INSTANTS, _VIEWS, _ORDER, _LABELS = range(4)
+
+
+@dataclasses.dataclass(frozen=True)
+class EpochPlan:
+    """One epoch of batches (K steps, M pairs, L labelled images).
+
+    Attributes:
+        subject: int32 [K], subject of the metric batch; -1 without metric batches.
+        rows: int64 [K, M], rows of the index.
+        cameras: int32 [K, M, 2], camera ids of anchor and positive.
+        labelled_rows: int64 [K, L].
+        labelled_cameras: int32 [K, L].
+    """
+
+    subject: np.ndarray
+    rows: np.ndarray
+    cameras: np.ndarray
+    labelled_rows: np.ndarray
+    labelled_cameras: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def resolve_min_gap(
+    index: Index,
+    rows: np.ndarray,
+    num_pairs: int,
+    requested: float | str,
+    subjects: Sequence[str] | None = None,
+) -> float:
+    """Returns the gap between the instants of a batch, and makes sure that every subject can fill a batch.
+
+    Args:
+        index: of the dataset.
+        rows: int [N], rows that may be drawn.
+        num_pairs: M, instants per metric batch.
+        requested: seconds; or "auto", the largest gap up to 1 s with which every subject has M instants.
+        subjects: names for the error message.
+
+    Returns:
+        Seconds, to a microsecond.
+
+    Raises:
+        InputError: if a subject has fewer than M instants that far apart ("auto": M instants at all).
+    """
+    timelines = _timelines(index, rows)
+    if requested == "auto":
+        low, high = 0, _microseconds(MAX_AUTO_GAP_S)
+        while low < high:  # the number of instants falls as the gap grows
+            middle = (low + high + 1) // 2
+            if all(t.capacity(middle, num_pairs) >= num_pairs for t in timelines):
+                low = middle
+            else:
+                high = middle - 1
+        gap = low
+    elif isinstance(requested, str) or not requested >= 0:
+        raise InputError(f'min_gap_s must be seconds >= 0, or "auto". Received: {requested!r}.')
+    else:
+        gap = _microseconds(requested)
+    counts = {_name(t.subject, subjects): t.capacity(gap) for t in timelines}
+    short = {name: count for name, count in counts.items() if count < num_pairs}
+    if short or not counts:
+        raise InputError(
+            f"A metric batch needs {num_pairs} instants of one subject, seen by two cameras or more and at "
+            f"least {gap / 1e6:g} s apart. Received: at most {short or 'no such instants at all'}. "
+            f"Lower num_pairs or min_gap_s, leave these subjects out, or record more."
+        )
+    return gap / 1e6
+
+
+def steps_per_epoch(
+    index: Index, rows: np.ndarray, *, num_pairs: int, num_labelled: int, labelled_rows: np.ndarray
+) -> int:
+    """Returns K, the steps of an epoch.
+
+    With metric pairs: sum over subjects of ceil(n / M), n the subject's instants seen by two cameras or more.
+    Without: ceil(n / L), n the labelled images.
+    """
+    if num_pairs:
+        return sum(-(-len(t.rows) // num_pairs) for t in _timelines(index, rows))
+    if num_labelled:
+        return -(-int(index.is_present()[labelled_rows].sum()) // num_labelled)
+    raise InputError("A batch needs metric pairs or labelled images. Received: num_pairs=0, num_labelled=0.")
+
+
+def plan_epoch(
+    index: Index,
+    rows: np.ndarray,
+    *,
+    num_pairs: int,
+    num_labelled: int,
+    labelled_rows: np.ndarray,
+    min_gap_s: float,
+    seed: int,
+    epoch: int,
+) -> EpochPlan:
+    """Draws all batches of one epoch, the same ones for the same arguments.
+
+    What is guaranteed: within a batch all instants are of one subject, distinct, and pairwise at least
+    `min_gap_s` apart within a sequence (times are compared to a microsecond). Of a subject's instants the
+    least used in this epoch come first, in random order; one is passed over for a more used one only where
+    taking it would break the gap or leave no room for M. Without conflicts their numbers of uses differ by at
+    most one. The two views are an ordered pair drawn uniformly from the views present. Labelled images run
+    through all (row, view), shuffled anew each pass, across epochs.
+
+    Args:
+        index: of the dataset.
+        rows: int [N], rows of metric pairs; those seen by one camera alone are left out.
+        num_pairs: M; 0 for no metric pairs.
+        num_labelled: L; 0 for no labelled images.
+        labelled_rows: int [n], rows whose images are labelled; see `labelled_rows`.
+        min_gap_s: as `resolve_min_gap` returned it.
+        seed: of the run.
+        epoch: from 0.
+
+    Raises:
+        InputError: if a subject has too few instants, or no image is labelled where L > 0.
+    """
+    num_steps = steps_per_epoch(
+        index, rows, num_pairs=num_pairs, num_labelled=num_labelled, labelled_rows=labelled_rows
+    )
+    subject, drawn = _draw_instants(index, rows, num_pairs, min_gap_s, seed, epoch, num_steps)
+    images = _labelled_images(index, labelled_rows, num_labelled)
+    labelled = images[_cycle(len(images), epoch * num_steps * num_labelled, num_steps * num_labelled, seed)]
+    labelled = labelled.reshape(num_steps, num_labelled, 2)
+    return EpochPlan(
+        subject=subject,
+        rows=drawn,
+        cameras=_draw_views(index, drawn, np.random.default_rng([seed, epoch, _VIEWS])),
+        labelled_rows=labelled[..., 0],
+        labelled_cameras=labelled[..., 1].astype(np.int32),
+    )
+
+
+def labelled_rows(dataset: PreparedDataset, labels: Any, split: str = "train") -> np.ndarray:
+    """Returns the rows whose 3D pose may supervise training (int64, ascending).
+
+    Args:
+        dataset: a prepared dataset.
+        labels: "all", "none", a list of subjects, or {"subjects": "all" or a list, "fraction": 0..1,
+            "seed": 0}: the fraction of each subject's posed instants, drawn with its own fixed seed.
+        split: of the rows.
+
+    Raises:
+        InputError: if a subject is unknown or has no posed instant, or the fraction is not in (0, 1].
+    """
+    is_fraction = isinstance(labels, Mapping) or hasattr(labels, "to_dict")  # a ConfigDict is no Mapping
+    options = dict(labels.items()) if is_fraction else {"subjects": labels}
+    names, fraction = options.get("subjects", "all"), options.get("fraction", 1.0)
+    if not 0 < fraction <= 1 or set(options) - {"subjects", "fraction", "seed"}:
+        raise InputError(
+            f"labels is a dict of subjects, fraction (above 0, at most 1) and seed. Received: {options}."
+        )
+    if names == "none":
+        return np.zeros(0, np.int64)
+    rows = dataset.split_rows(split)
+    rows = rows[dataset.index.has_pose[rows]]
+    if names == "all":
+        names = [dataset.subjects[s] for s in np.unique(dataset.index.subject[rows])]
+    if isinstance(names, str):
+        raise InputError(f'labels is "all", "none", a list of subjects or a dict. Received: {names!r}.')
+    chosen = [_subject_rows(dataset, rows, name, split) for name in names]
+    seed = options.get("seed", 0)
+    chosen = [_fraction(r, fraction, np.random.default_rng([seed, i])) for i, r in enumerate(chosen)]
+    return np.sort(np.concatenate([*chosen, np.zeros(0, np.int64)]))
+
+
+def _subject_rows(dataset: PreparedDataset, rows: np.ndarray, name: str, split: str) -> np.ndarray:
+    posed = {dataset.subjects[s] for s in np.unique(dataset.index.subject[rows])}
+    if name not in posed:
+        raise InputError(
+            f"Labels can only come from subjects of the {split} split that have 3D poses: "
+            f"{sorted(posed) or 'there are none'}. Received: {name!r}."
+        )
+    return rows[dataset.index.subject[rows] == dataset.subjects.index(name)]
+
+
+def _fraction(rows: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
+    return rng.permutation(rows)[: max(1, round(fraction * len(rows)))]
+
+
+class _Timeline:
+    """The instants of one subject on one axis of integer microseconds, sequence after sequence.
+
+    Integers make the gap exact; sequences lie so far apart that no gap joins them.
+    """
+
+    def __init__(self, index: Index, rows: np.ndarray):
+        times = np.round(index.time_s[rows] * 1e6).astype(np.int64)
+        sequences = index.sequence[rows]
+        order = np.lexsort((rows, times, sequences))
+        times, sequences = times[order], sequences[order]
+        self.subject = int(index.subject[rows[0]])
+        self.rows = rows[order]
+        is_first = np.append(True, sequences[1:] != sequences[:-1])
+        starts = times[is_first]
+        ends = times[np.append(is_first[1:], True)]
+        self._sequence = np.cumsum(is_first) - 1
+        self._since_start = times - starts[self._sequence]
+        self._durations = ends - starts
+
+    def successors(self, gap: int) -> list[int]:
+        """Returns for each instant the first later one that may stand beside it in a batch."""
+        # Rounding both times may take a microsecond from a difference that was the gap.
+        gap = max(gap - 1, 0)
+        shift = np.concatenate([[0], np.cumsum(self._durations[:-1] + gap + 1)])
+        axis = self._since_start + shift[self._sequence]
+        after = np.searchsorted(axis, axis + gap, side="left")
+        return np.maximum(after, np.arange(1, len(axis) + 1)).tolist()
+
+    def capacity(self, gap: int, enough: int | None = None) -> int:
+        """Returns the largest number of instants pairwise `gap` apart; stops counting at `enough`."""
+        return _pack(self.successors(gap), 0, len(self.rows), enough)
+
+
+def _pack(successors: list[int], first: int, end: int, enough: int | None = None) -> int:
+    """Returns how many instants fit from `first` on so that `end` may follow: greedily, which is optimal."""
+    count = 0
+    while first < end and successors[first] <= end and count != enough:
+        count += 1
+        first = successors[first]
+    return count
+
+
+def _timelines(index: Index, rows: np.ndarray) -> list[_Timeline]:
+    rows = np.asarray(rows, np.int64)
+    rows = rows[index.is_present()[rows].sum(1) >= 2]
+    return [_Timeline(index, rows[index.subject[rows] == s]) for s in np.unique(index.subject[rows])]
+
+
+def _draw_instants(
+    index: Index, rows: np.ndarray, num_pairs: int, min_gap_s: float, seed: int, epoch: int, num_steps: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns subjects [K] and rows [K, M] of the metric batches in shuffled order."""
+    if not num_pairs:
+        return np.full(num_steps, -1, np.int32), np.zeros((num_steps, 0), np.int64)
+    resolve_min_gap(index, rows, num_pairs, min_gap_s)
+    subjects, batches = [], []
+    for timeline in _timelines(index, rows):
+        rng = np.random.default_rng([seed, epoch, _INSTANTS, timeline.subject])
+        positions = _draw_subject(timeline.successors(_microseconds(min_gap_s)), num_pairs, rng)
+        batches.append(timeline.rows[positions])
+        subjects.append(np.full(len(positions), timeline.subject, np.int32))
+    order = np.random.default_rng([seed, epoch, _ORDER]).permutation(num_steps)
+    return np.concatenate(subjects)[order], np.concatenate(batches)[order]
+
+
+def _draw_subject(successors: list[int], num_pairs: int, rng: np.random.Generator) -> np.ndarray:
+    """Returns positions [ceil(n / M), M]: batches that use each of n instants about equally."""
+    num_batches = -(-len(successors) // num_pairs)
+    capacity = _pack(successors, 0, len(successors))
+    # Number of uses plus a random fraction: the least used come first, in random order.
+    queue = list(zip(rng.random(len(successors)).tolist(), range(len(successors)), strict=True))
+    heapq.heapify(queue)
+    batches = []
+    for _ in range(num_batches):
+        chosen, waiting = _draw_batch(successors, capacity, num_pairs, queue)
+        fresh = rng.random(num_pairs).tolist()
+        for (used, position), fraction in zip(chosen, fresh, strict=True):
+            heapq.heappush(queue, (int(used) + 1 + fraction, position))
+        for item in waiting:
+            heapq.heappush(queue, item)
+        batches.append([position for _, position in chosen])
+    return np.array(batches, np.int64)
+
+
+def _draw_batch(
+    successors: list[int], capacity: int, num_pairs: int, queue: list[tuple[float, int]]
+) -> tuple[list, list]:
+    """Takes M items off the queue that fit together; returns them and those passed over."""
+    chosen, waiting = [], []
+    taken: list[int] = []
+    end = len(successors)
+    # An instant conflicts with at most two of any batch, so a batch that cannot grow has half the capacity
+    # at least. With twice the room there is nothing to look ahead for.
+    is_tight = capacity < 2 * num_pairs
+    while len(chosen) < num_pairs:
+        item = heapq.heappop(queue)
+        position = item[1]
+        at = bisect.bisect(taken, position)
+        left = successors[taken[at - 1]] if at else 0
+        right = taken[at] if at < len(taken) else end
+        fits = left <= position and successors[position] <= right
+        if fits and is_tight:
+            around = _pack(successors, left, position) + 1 + _pack(successors, successors[position], right)
+            loss = _pack(successors, left, right) - around
+            fits = capacity - loss >= num_pairs
+            capacity -= loss * fits
+        if fits:
+            taken.insert(at, position)
+            chosen.append(item)
+        else:
+            waiting.append(item)
+    return chosen, waiting
+
+
+def _draw_views(index: Index, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Returns [..., 2] distinct camera ids, uniformly among the ordered pairs of views present."""
+    is_present = index.is_present()[rows]
+    keys = np.where(is_present, rng.random(is_present.shape), 2.0)
+    return np.argsort(keys, axis=-1)[..., :2].astype(np.int32)
+
+
+def _labelled_images(index: Index, rows: np.ndarray, num_labelled: int) -> np.ndarray:
+    """Returns [n, 2] all (row, camera) of labelled rows."""
+    if not num_labelled:
+        return np.zeros((1, 2), np.int64)
+    if not len(rows):
+        raise InputError(
+            f"num_labelled={num_labelled} needs labelled instants in the train split. Received: none. "
+            "Set num_labelled to 0, or give 3D poses and name their subjects in labels."
+        )
+    which, cameras = np.nonzero(index.is_present()[rows])
+    return np.stack([np.asarray(rows)[which], cameras], -1)
+
+
+def _cycle(num_items: int, start: int, count: int, seed: int) -> np.ndarray:
+    """Returns items start .. start+count-1 of an endless stream of random orders of all items."""
+    first, last = start // num_items, (start + max(count, 1) - 1) // num_items
+    passes = [
+        np.random.default_rng([seed, p, _LABELS]).permutation(num_items) for p in range(first, last + 1)
+    ]
+    offset = start - first * num_items
+    return np.concatenate(passes)[offset : offset + count]
+
+
+def _microseconds(seconds: float) -> int:
+    return round(seconds * 1e6)
+
+
+def _name(subject: int, subjects: Sequence[str] | None) -> str:
+    return subjects[subject] if subjects is not None else f"subject {subject}"
