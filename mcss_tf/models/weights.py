@@ -56,9 +56,9 @@ def load_imagenet_weights(backbone: keras.Model, path: str | Path) -> None:
     for name, layer in convolutions.items():
         # PyTorch keeps (out, in, height, width), Keras (height, width, in, out).
         layer.kernel.assign(kernels[name].transpose(2, 3, 1, 0))
-    logging.info(
-        "Backbone initialised from %s: %d convolutions; affine-free BatchNorm dropped %d offsets and %d scales "
-        "that fold nowhere.",
+    logging.warning(
+        "Backbone initialised from %s: %d convolutions; affine-free BatchNorm dropped %d offsets and %d "
+        "scales that fold nowhere.",
         path,
         len(convolutions),
         sum(norm.moving_mean.shape[0] for norm in norms),
@@ -67,7 +67,7 @@ def load_imagenet_weights(backbone: keras.Model, path: str | Path) -> None:
 
 
 def convolution_before(norm: str) -> str:
-    """Returns the convolution a norm follows: bn1 -> conv1, layer2.0.downsample.1 -> layer2.0.downsample.0."""
+    """Returns the convolution a norm follows: bn1 -> conv1, downsample.1 -> downsample.0."""
     return norm[:-1] + "0" if ".downsample." in norm else norm.replace("bn", "conv")
 
 
@@ -94,7 +94,8 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         return load_file(path)
     except Exception as error:
         raise InputError(
-            f"backbone.weights must be a readable file. Received: {path} ({error}). Check the path and the file."
+            f"backbone.weights must be a readable file. Received: {path} ({error}). "
+            "Check the path and the file."
         ) from error
 
 

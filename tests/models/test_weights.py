@@ -116,7 +116,7 @@ def run_block(backbone, name, x):
 
 def test_what_was_dropped_is_logged(tmp_path, caplog):
     np.savez(tmp_path / "resnet18.npz", **torchvision_arrays(18))
-    with caplog.at_level("INFO", logger="absl"):
+    with caplog.at_level("WARNING", logger="absl"):
         load_imagenet_weights(build_resnet(32, 18), tmp_path / "resnet18.npz")
     # 4800 normalised channels; per block the last norm, plus three projections and the stem, fold nowhere.
     dropped = 64 + 2 * (64 + 128 + 256 + 512) + (128 + 256 + 512)

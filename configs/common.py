@@ -1,0 +1,71 @@
+"""Every setting of a run with its default; the configs beside this file change some of them.
+
+What MCSS's authors state is marked [S] (Mitra et al., CVPR 2020); the rest is our choice.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    """Returns the defaults."""
+    config = ConfigDict()
+    config.method = "mcss"
+    config.seed = 0
+    config.image_size = 0  # pixels; 0: the size of the dataset's crops
+
+    config.backbone = ConfigDict()
+    config.backbone.depth = 18  # [S]; 18, 34 or 50
+    config.backbone.weights = ""  # .safetensors or .npz with torchvision's names; "": from scratch
+    config.backbone.batch_norm_momentum = 0.9
+    config.embedding = ConfigDict()
+    config.embedding.hidden_dim = 512
+    config.embedding.dim = 128  # [S]
+
+    config.batch = ConfigDict()
+    config.batch.num_pairs = 66
+    config.batch.num_labelled = 22  # [S]
+    config.batch.min_gap_s = "auto"  # seconds between instants of a batch; "auto": the largest up to 1
+    config.labels = ConfigDict()
+    config.labels.subjects = "all"  # whose 3D poses are used: all, none, or names like S1,S5
+    config.labels.fraction = 1.0  # of their posed instants
+    config.labels.seed = 0
+
+    # Largest random changes, drawn for every image on its own; all 0: none, as in the paper.
+    config.augment = ConfigDict()
+    config.augment.brightness = 0.0  # of full scale
+    config.augment.contrast = 0.0  # relative
+    config.augment.colour = 0.0  # relative, per channel
+    config.augment.blur_px = 0.0
+    config.augment.rotation_deg = 0.0
+    config.augment.scale = 0.0  # relative
+    config.augment.translation = 0.0  # of the side
+    config.augment.erase = 0.0  # probability
+    config.augment.flip = 0.0  # probability, both images of a pair alike
+
+    config.loss = ConfigDict()
+    config.loss.metric_weight = 1.0  # 0: the paper's baseline, which sees labelled images only
+    config.loss.pose_weight = 1.0
+    config.loss.margin = 1.0
+    config.loss.squared = False
+    # The threshold is 0 until the embeddings' spread exceeds threshold_spread, then ramps to its target.
+    config.loss.threshold = 0.3
+    config.loss.threshold_spread = 0.5
+    config.loss.threshold_ramp_steps = 500
+    # Below these an interval counts as collapsed; train.collapse_steps of them in a row stop the run.
+    config.loss.collapse_spread = 0.02
+    config.loss.collapse_admissible = 0.01
+
+    config.train = ConfigDict()
+    config.train.steps = 0  # > 0: that many, whatever the epochs
+    config.train.epochs = 40  # [S]
+    config.train.learning_rate = 1e-3
+    config.train.schedule = "step"  # x0.1 every drop_every_epochs, or "cosine" over the run
+    config.train.drop_every_epochs = 20  # [S]
+    config.train.warmup_steps = 0
+    config.train.ema_decay = 0.0  # > 0: the final weights are this moving average
+    config.train.precision = "auto"
+    config.train.log_every = 50
+    config.train.checkpoint_every = 500
+    config.train.pictures_every = 500
+    config.train.collapse_steps = 200
+    return config

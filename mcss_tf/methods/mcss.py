@@ -1,0 +1,204 @@
+"""MCSS: multiview-consistent semi-supervised learning (Mitra et al., CVPR 2020)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from ml_collections import ConfigDict
+
+from mcss_tf.data import batches, pairs
+from mcss_tf.data.augment import Augmentation
+from mcss_tf.data.dataset import PreparedDataset
+from mcss_tf.errors import InputError
+from mcss_tf.losses.contrastive import multiview_contrastive_loss
+from mcss_tf.models.heads import build_mcss_model, standardised_l1
+from mcss_tf.models.weights import load_imagenet_weights
+from mcss_tf.ops import hardest_negatives
+from mcss_tf.training.schedules import Ramp
+
+NUM_PICTURE_ROWS = 8
+
+
+class MCSS:
+    """Joint training L = metric_weight L_metric + pose_weight L_pose, on pairs and labelled images.
+
+    Anchors, positives and labelled images go through the network in one batch: one set of BatchNorm
+    statistics then serves both losses, as the moving ones do at test time, and one large pass is faster
+    than three.
+
+    Args:
+        config: see configs/common.py.
+        dataset: a prepared one; its train split is used.
+
+    Raises:
+        InputError: the baseline without labels, or a min_gap_s that is neither "auto" nor a number.
+    """
+
+    def __init__(self, config: ConfigDict, dataset: PreparedDataset):
+        self._config, self._dataset = config, dataset
+        self._image_size = config.image_size or dataset.crop_size
+        self._labels = label_options(config.labels)
+        self._label_rows = pairs.labelled_rows(dataset, self._labels)
+        has_metric, has_labels = config.loss.metric_weight > 0, len(self._label_rows) > 0
+        if not has_metric and not has_labels:
+            raise InputError(
+                "loss.metric_weight=0 trains on labelled images only. Received: a train split without 3D "
+                f"poses (labels.subjects={config.labels.subjects!r}). Prepare poses or keep the metric loss."
+            )
+        self._num_pairs = config.batch.num_pairs if has_metric else 0
+        self._num_labelled = config.batch.num_labelled if has_labels else 0
+        self._min_gap_s = self._resolve_gap() if has_metric else 0.0
+        self.state = Ramp(config.loss.threshold_ramp_steps)
+        self.images_per_step = 2 * self._num_pairs + self._num_labelled
+        self.steps_per_epoch = pairs.steps_per_epoch(
+            dataset.index,
+            dataset.split_rows("train"),
+            num_pairs=self._num_pairs,
+            num_labelled=self._num_labelled,
+            labelled_rows=self._label_rows,
+        )
+
+    def describe(self) -> str:
+        """Returns one line on what a batch is."""
+        parts = []
+        if self._num_pairs:
+            parts.append(f"{self._num_pairs} pairs at least {self._min_gap_s:g} s apart")
+        if self._num_labelled:
+            parts.append(f"{self._num_labelled} labelled images of {len(self._label_rows)} labelled instants")
+        return f"a batch is {' and '.join(parts)}; {self.steps_per_epoch} steps an epoch"
+
+    def build_model(self) -> keras.Model:
+        """Builds the network, its target standardisation set and its backbone initialised as configured."""
+        config = self._config
+        joints = list(self._dataset.skeleton.non_root)
+        model = build_mcss_model(
+            self._image_size,
+            num_joints=len(joints) if self._num_labelled else None,
+            depth=config.backbone.depth,
+            hidden_dim=config.embedding.hidden_dim,
+            embedding_dim=config.embedding.dim,
+            batch_norm_momentum=config.backbone.batch_norm_momentum,
+        )
+        if self._num_labelled:
+            index, rows = self._dataset.index, self._label_rows
+            model.get_layer("pose_mm").adapt(
+                index.canonical_mm[rows][:, joints], index.joint_mask[rows][:, joints]
+            )
+        if config.backbone.weights:
+            load_imagenet_weights(model.get_layer("backbone"), config.backbone.weights)
+        return model
+
+    def train_batches(self, start_step: int) -> tf.data.Dataset:
+        """Returns the endless batches from number `start_step` on: a function of the seed and the number."""
+        return batches.train_batches(
+            self._dataset,
+            image_size=self._image_size,
+            num_pairs=self._num_pairs,
+            num_labelled=self._num_labelled,
+            min_gap_s=self._min_gap_s,
+            labels=self._labels,
+            seed=self._config.seed,
+            start_step=start_step,
+            augmentation=Augmentation(**self._config.augment),
+        )
+
+    def losses(self, model: keras.Model, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Returns the scalars of one batch; `total` is what training minimises."""
+        outputs = model(_all_images(batch), training=True)
+        total, scalars = 0.0, {}
+        if self._num_pairs:
+            scalars |= self._metric_scalars(outputs["embedding"], batch["group"])
+            total += self._config.loss.metric_weight * scalars["metric"]
+        if self._num_labelled:
+            scalars["pose"] = standardised_l1(
+                outputs["pose_mm"][2 * self._num_pairs :],
+                batch["pose_mm"],
+                batch["pose_mask"],
+                model.get_layer("pose_mm").std_mm,
+            )
+            total += self._config.loss.pose_weight * scalars["pose"]
+        return {"total": total, **scalars}
+
+    def _metric_scalars(self, embedding: tf.Tensor, group: tf.Tensor) -> dict[str, tf.Tensor]:
+        loss, num = self._config.loss, self._num_pairs
+        threshold = loss.threshold * self.state.value
+        terms = multiview_contrastive_loss(
+            embedding[:num],
+            embedding[num : 2 * num],
+            margin=loss.margin,
+            threshold=threshold,
+            squared=loss.squared,
+            groups=group,
+        )
+        named = terms._asdict()
+        metric = named.pop("total")
+        return {"metric": metric, **named, "threshold": threshold, "spread": spread(embedding[: 2 * num])}
+
+    def after_step(self, scalars: Mapping[str, tf.Tensor]) -> None:
+        """Lets the threshold rise while the embeddings are spread widely enough."""
+        if self._num_pairs:
+            self.state.advance(scalars["spread"] > self._config.loss.threshold_spread)
+
+    def find_collapse(self, means: Mapping[str, float]) -> str | None:
+        """Returns what has collapsed in an interval's means, or None."""
+        loss = self._config.loss
+        if not self._num_pairs:
+            return None
+        if means["admissible_fraction"] < loss.collapse_admissible:
+            return (
+                f"admissible_fraction={means['admissible_fraction']:.3g} (almost no negative is farther than "
+                f"the threshold {means['threshold']:.3g})"
+            )
+        if means["spread"] < loss.collapse_spread:
+            return f"spread={means['spread']:.3g} (all images get nearly the same embedding)"
+        return None
+
+    def pictures(self, model: keras.Model, batch: Mapping[str, tf.Tensor]) -> dict[str, np.ndarray]:
+        """Returns a grid whose rows are anchor, positive, and the anchor's hardest negative (grey: none)."""
+        if not self._num_pairs:
+            return {}
+        threshold = self._config.loss.threshold * self.state.value
+        anchors, positives = batch["anchor_image"], batch["positive_image"]
+        group = batch["group"]
+        embedding = model(tf.concat([anchors, positives], 0), training=False)["embedding"]
+        a, p = tf.split(embedding, 2)
+        index = hardest_negatives(a, p, threshold, row_groups=group, column_groups=group).anchor_index.numpy()
+        negatives = positives.numpy()[np.maximum(index, 0)]
+        negatives[index < 0] = 128
+        columns = [images[:NUM_PICTURE_ROWS] for images in (anchors.numpy(), positives.numpy(), negatives)]
+        return {"hardest_negatives": np.concatenate(np.concatenate(columns, axis=2), axis=0)}
+
+    def _resolve_gap(self) -> float:
+        requested = self._config.batch.min_gap_s
+        try:
+            requested = requested if requested == "auto" else float(requested)
+        except ValueError as error:
+            raise InputError(
+                f'batch.min_gap_s must be "auto" or seconds. Received: {requested!r}. Give a number like 0.5.'
+            ) from error
+        rows = self._dataset.split_rows("train")
+        return pairs.resolve_min_gap(
+            self._dataset.index, rows, self._config.batch.num_pairs, requested, self._dataset.subjects
+        )
+
+
+def label_options(labels: ConfigDict) -> dict[str, Any]:
+    """Returns the config's labels as `pairs.labelled_rows` takes them: "S1,S5" becomes a list of names."""
+    is_word = labels.subjects in ("all", "none")
+    names = labels.subjects if is_word else [name.strip() for name in labels.subjects.split(",")]
+    return {"subjects": names, "fraction": labels.fraction, "seed": labels.seed}
+
+
+def spread(embedding: tf.Tensor) -> tf.Tensor:
+    """Returns the root-mean-square distance of the rows of [N, D] from their mean: 0 when all are equal.
+
+    Unit vectors in all directions have 1.
+    """
+    return tf.sqrt(tf.reduce_sum(tf.math.reduce_variance(tf.stop_gradient(embedding), axis=0)))
+
+
+def _all_images(batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    names = ("anchor_image", "positive_image", "labelled_image")
+    return tf.concat([batch[name] for name in names if name in batch], axis=0)

@@ -1,0 +1,156 @@
+"""The loop all methods share: step, log, check, checkpoint, resume, finish."""
+
+import contextlib
+import signal
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from ml_collections import ConfigDict
+
+from mcss_tf.training import device
+from mcss_tf.training.logs import Logs
+from mcss_tf.training.schedules import LearningRate
+from mcss_tf.training.watch import Watch
+from mcss_tf.training.workdir import Workdir
+
+
+def train(method: Any, config: ConfigDict, workdir: Workdir) -> keras.Model:
+    """Trains from the workdir's last checkpoint, or from the start, to the end.
+
+    Batches are a function of (seed, step), so a run that was killed and resumed sees the same data in the
+    same order as one that was not, and on a CPU in float32 ends with the same bits.
+
+    Args:
+        method: of `methods.get`.
+        config: the whole config.
+        workdir: where checkpoints, logs and the final model go.
+
+    Returns:
+        The trained model, which is also in the workdir.
+
+    Raises:
+        TrainingStoppedError: the loss is not finite or the embedding has collapsed; names the steps.
+        SystemExit: SIGINT or SIGTERM came; the state is saved, the same command resumes.
+    """
+    precision = device.set_precision(config.train.precision)
+    keras.utils.set_random_seed(config.seed)
+    model = method.build_model()
+    num_steps = config.train.steps or config.train.epochs * method.steps_per_epoch
+    optimizer = build_optimizer(config, num_steps, method.steps_per_epoch)
+    optimizer.build(model.trainable_variables)
+    checkpoints = Checkpoints(workdir, model, optimizer, method)
+    first_step = checkpoints.restore()
+    train_step = build_train_step(method, model, optimizer)
+    with (
+        catch_signals() as caught,
+        Logs(workdir, first_step, num_steps, method.steps_per_epoch, method.images_per_step) as logs,
+    ):
+        logs.print(f"{precision}; steps {first_step + 1}-{num_steps}; {method.describe()}")
+        watch = Watch(method.find_collapse, config.train.collapse_steps)
+        pending: list[dict[str, tf.Tensor]] = []
+        batches = iter(method.train_batches(first_step))
+        for step in range(first_step + 1, num_steps + 1):
+            batch = next(batches)
+            pending.append(train_step(batch))
+            logs.advance()
+            is_last = step == num_steps or bool(caught)
+            is_due = is_last or step % config.train.checkpoint_every == 0
+            if is_due or step % config.train.log_every == 0:
+                means = {name: float(np.mean([p[name] for p in pending])) for name in pending[0]}
+                # Before the checkpoint: a state that is broken is not worth keeping.
+                watch.check(means, step - len(pending) + 1, step)
+                logs.write(step, float(optimizer.learning_rate), means)
+                pending.clear()
+            with not_training(logs):
+                if is_due:
+                    checkpoints.save(step)
+                if step % config.train.pictures_every == 0:
+                    for name, image in method.pictures(model, batch).items():
+                        logs.write_image(step, name, image)
+            if caught:
+                logs.print(f"stopped after step {step}, which is saved: the same command resumes")
+                raise SystemExit(128 + caught[0])
+        if config.train.ema_decay:
+            optimizer.finalize_variable_values(model.trainable_variables)
+        workdir.save_model(model)
+    return model
+
+
+def build_optimizer(config: ConfigDict, num_steps: int, steps_per_epoch: int) -> keras.optimizers.Optimizer:
+    """Builds Adam with the config's learning rate; `ema_decay` > 0 keeps a moving average of the weights."""
+    rate = LearningRate(
+        config.train.schedule,
+        config.train.learning_rate,
+        num_steps,
+        config.train.warmup_steps,
+        config.train.drop_every_epochs * steps_per_epoch,
+    )
+    decay = config.train.ema_decay
+    return keras.optimizers.Adam(rate, use_ema=decay > 0, ema_momentum=decay or 0.99)
+
+
+def build_train_step(method: Any, model: keras.Model, optimizer: keras.optimizers.Optimizer) -> Any:
+    """Returns a function from a batch to its scalars that takes one step of the optimizer."""
+
+    @tf.function(jit_compile=device.use_jit_compile())
+    def train_step(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        with tf.GradientTape() as tape:
+            scalars = method.losses(model, batch)
+        gradients = tape.gradient(scalars["total"], model.trainable_variables)
+        optimizer.apply(gradients, model.trainable_variables)
+        method.after_step(scalars)
+        return scalars
+
+    return train_step
+
+
+class Checkpoints:
+    """The resumable state of a run: weights, optimizer, the method's own state and the step."""
+
+    def __init__(self, workdir: Workdir, model: keras.Model, optimizer: Any, method: Any):
+        self._step = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self._checkpoint = tf.train.Checkpoint(
+            model=model, optimizer=optimizer, method=method.state, step=self._step
+        )
+        self._manager = tf.train.CheckpointManager(
+            self._checkpoint, str(workdir.checkpoints), max_to_keep=2, step_counter=self._step
+        )
+
+    def restore(self) -> int:
+        """Restores the newest checkpoint and returns the number of steps it has done; 0 without one."""
+        if self._manager.latest_checkpoint:
+            status = self._checkpoint.restore(self._manager.latest_checkpoint)
+            status.assert_existing_objects_matched()
+        return int(self._step)
+
+    def save(self, step: int) -> None:
+        """Saves the state after `step` steps."""
+        self._step.assign(step)
+        self._manager.save(checkpoint_number=step)
+
+
+@contextlib.contextmanager
+def catch_signals() -> Iterator[list[int]]:
+    """Yields a list that receives SIGINT and SIGTERM, so that a step is never cut in half."""
+    caught: list[int] = []
+    previous = {
+        number: signal.signal(number, lambda received, _: caught.append(received))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield caught
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def not_training(logs: Logs) -> Iterator[None]:
+    """Keeps the time of the block out of the images/s that the logs show."""
+    start = time.monotonic()
+    yield
+    logs.pause_clock(time.monotonic() - start)
