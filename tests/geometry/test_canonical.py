@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
@@ -37,6 +37,7 @@ def test_matches_the_naive_form():
         np.testing.assert_allclose(canonical[index], naive_canonical(poses[index], HUMAN36M_17), atol=1e-9)
 
 
+@settings(deadline=None)
 @given(
     seed=st.integers(0, 1000),
     angle=st.floats(-np.pi, np.pi),
