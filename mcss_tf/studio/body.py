@@ -1,4 +1,4 @@
-"""Bodies of subjects: proportions, girths, hair and clothes, and the shapes that one pose of a body is drawn with."""
+"""Bodies of subjects: proportions and girths, and the shapes that one dressed pose is drawn with."""
 
 import dataclasses
 
@@ -98,7 +98,7 @@ def body_shapes(body: Body, points: np.ndarray) -> Shapes:
 def _add_torso(add, body: Body, p: np.ndarray, pelvis_front: np.ndarray, chest_front: np.ndarray) -> None:
     outfit, build = body.outfit, body.build
     up = _unit(p[7] - p[0])
-    hips, belly, chest = 142 * build["hips"], 128 * build["belly"], 148 * build["chest"]
+    hips, belly, chest = 150 * build["hips"], 128 * build["belly"], 148 * build["chest"]
     waist = p[7] - 0.15 * (p[7] - p[0])
     add(p[0] - 15 * up, waist, hips, belly, pelvis_front, 0.68, TROUSERS)
     add(
@@ -111,19 +111,18 @@ def _add_torso(add, body: Body, p: np.ndarray, pelvis_front: np.ndarray, chest_f
         TROUSERS,
     )
     collar = p[8] - 0.38 * (p[8] - p[7])
-    add(p[0] + 0.62 * (p[7] - p[0]), p[7] + 0.3 * (p[8] - p[7]), belly + 5, 0.5 * (belly + chest), chest_front,
-        0.72 + 0.2 * (build["belly"] - 1), SHIRT)  # fmt: skip
-    add(p[7] + 0.15 * (p[8] - p[7]), collar, 0.5 * (belly + chest), chest, chest_front, 0.68, SHIRT)
+    ribs = 0.5 * (belly + chest)
+    belly_depth = 0.72 + 0.2 * (build["belly"] - 1)
+    low = p[0] + 0.62 * (p[7] - p[0])
+    add(low, p[7] + 0.3 * (p[8] - p[7]), belly + 5, ribs, chest_front, belly_depth, SHIRT)
+    add(p[7] + 0.15 * (p[8] - p[7]), collar, ribs, chest, chest_front, 0.68, SHIRT)
     if outfit.has_bust:
         for shoulder in (p[11], p[14]):
             centre = collar + 0.36 * (shoulder - p[8]) + 55 * chest_front - 20 * up
             add(centre, centre + 8 * chest_front, 66, 52, up, 1.0, SHIRT)
     drop = 22 * _unit(p[8] - p[7])
-    add(p[11] - drop, p[14] - drop, 62, 62, chest_front, 0.9, SHIRT)
-    if outfit.skirt > 0:
-        knees = 0.5 * (p[2] + p[5])
-        hem = p[0] + outfit.skirt * (knees - p[0])
-        add(p[0], hem, hips, 175, pelvis_front, 0.8, TROUSERS)
+    inward = 0.12 * (p[14] - p[11])
+    add(p[11] - drop + inward, p[14] - drop - inward, 60, 60, chest_front, 0.9, SHIRT)
 
 
 def _add_head(add, body: Body, p: np.ndarray, facing: np.ndarray) -> None:
@@ -154,29 +153,33 @@ def _add_arm(add, body: Body, p: np.ndarray, side: str, chest_front: np.ndarray)
     palm = _unit(np.cross(elbow - shoulder, bend) + 0.2 * chest_front)
     add(wrist + 25 * bend, tip - 0.25 * (tip - wrist), 34, 27, palm, 0.62, SKIN)
     if sleeve > 0:
-        add(shoulder, shoulder + min(sleeve, 1.0) * (elbow - shoulder), 58 * limbs, (50 if sleeve < 1 else 44) * limbs,
-            chest_front, 1.0, SHIRT)  # fmt: skip
+        cuff = shoulder + min(sleeve, 1.0) * (elbow - shoulder)
+        add(shoulder, cuff, 57 * limbs, (50 if sleeve < 1 else 44) * limbs, chest_front, 1.0, SHIRT)
     if sleeve > 1:
         add(elbow, elbow + (sleeve - 1) * (wrist - elbow), 44 * limbs, 36 * limbs, chest_front, 1.0, SHIRT)
 
 
 def _add_leg(add, body: Body, p: np.ndarray, side: str, pelvis_front: np.ndarray) -> None:
     hip, knee, ankle, toe = p[[1, 2, 3, R_TOE] if side == "right" else [4, 5, 6, L_TOE]]
-    limbs, leg = body.build["limbs"], body.outfit.trouser_leg
+    limbs, leg, loose = body.build["limbs"], body.outfit.trouser_leg, body.outfit.looseness
     front = _unit(toe - ankle)
-    thigh_top = hip - 0.05 * (knee - hip)
-    add(thigh_top, knee, 84 * limbs, 56 * limbs, pelvis_front, 1.0, SKIN)
+    # The joint sits far out in the pelvis; the thigh's flesh begins nearer to the middle.
+    top = hip + 0.2 * (p[0] - hip) - 0.05 * (knee - hip)
     calf = knee + 0.32 * (ankle - knee) - 12 * front
-    add(knee, calf, 54 * limbs, 57 * limbs, pelvis_front, 1.0, SKIN)
-    add(calf, ankle, 57 * limbs, 36, pelvis_front, 1.0, SKIN)
-    loose = body.outfit.looseness
+
+    def cone(start, end, radius_start, radius_end, part):
+        add(start, end, radius_start * limbs, radius_end * limbs, pelvis_front, 1.0, part)
+
+    if leg < 1:
+        cone(top, knee, 82, 56, SKIN)
+    if leg < 1.4:
+        cone(knee, calf, 54, 57, SKIN)
+    cone(calf, ankle, 57, 36, SKIN)
     if leg > 0:
-        reach = min(leg, 1.0)
-        add(thigh_top, hip + reach * (knee - hip), 92 * limbs, ((64 if leg >= 1 else 78) + loose) * limbs, pelvis_front,
-            1.0, TROUSERS)  # fmt: skip
+        cone(top, hip + min(leg, 1.0) * (knee - hip), 90, (66 if leg >= 1 else 74) + loose, TROUSERS)
     if leg > 1:
-        hem = knee + (leg - 1) * (ankle - knee)
-        add(knee, hem, (63 + loose) * limbs, (50 + loose) * limbs, pelvis_front, 1.0, TROUSERS)
+        cone(knee, calf, 63 + loose, 64 + loose, TROUSERS)
+        cone(calf, knee + (leg - 1) * (ankle - knee) - 6 * front, 64 + loose, 52 + loose, TROUSERS)
     sole = _unit(ankle - knee)
     heel = ankle + 30 * sole - 34 * front
     add(ankle, heel, 40, 40, front, 1.0, SHOES)

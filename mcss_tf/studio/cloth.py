@@ -47,7 +47,7 @@ def _pattern(pattern: int, x: np.ndarray, y: np.ndarray, z: np.ndarray, period: 
 
 
 def _head_colours(outfit: Outfit, hits: Hits, head: np.ndarray) -> np.ndarray:
-    """Colours a head: a face in front, hair behind and above; eyes and mouth where they are large enough to see."""
+    """Colours a head: a face in front, hair behind and above; eyes and mouth on it."""
     x, y, z = hits.local[head].T
     skin, hair = outfit.colours[SKIN], outfit.colours[HAIR]
     # The skull is the head's first shape; whatever else belongs to hair is all hair.

@@ -1,4 +1,4 @@
-"""The studio's stick figure: the 17 joints of Human3.6M and the five points that drawing a body needs besides.
+"""The studio's stick figure: the 17 joints of Human3.6M and five points that drawing a body needs.
 
 A pose is stored as unit bone directions, so the same motion can be given to a body of any proportions.
 """
@@ -17,7 +17,7 @@ LENGTHS_MM = np.array([0, 133, 443, 440, 133, 443, 440, 233, 257, 118, 115, 151,
 NUM_POINTS = len(PARENTS)
 R_TOE, L_TOE, L_HAND, R_HAND, FACE = 17, 18, 19, 20, 21
 
-# How far a point's skin reaches below it when it carries the body, mm: what rests on the floor is skin, not joints.
+# How far skin reaches below a point that carries the body, mm: skin rests on the floor, not joints.
 _REST_MM = np.full(NUM_POINTS, 60.0)
 _REST_MM[[0, 1, 4]] = 110.0
 _REST_MM[[3, 6]] = 75.0
@@ -66,7 +66,7 @@ def lowest_skin_mm(points_mm: np.ndarray) -> np.ndarray:
 
 
 def pose_points(clip: Clip, lengths_mm: np.ndarray) -> np.ndarray:
-    """Gives a clip to a body: bone directions are kept, bone lengths are the body's, contacts stay on the floor.
+    """Gives a clip to a body: bone directions are kept, bone lengths are the body's, feet stay on the floor.
 
     Args:
         clip: The motion.

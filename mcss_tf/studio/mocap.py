@@ -86,14 +86,14 @@ def _read_npz(path: Path) -> _Npz:
             content = {key: file[key] for key in file.files}
     except (OSError, ValueError, EOFError) as error:
         raise InputError(
-            f"Motion must be an npz of joint positions or BVH. Received: {path}, which cannot be read ({error}). "
-            "Check the path and the file."
+            f"Motion must be an npz of joint positions or BVH. Received: {path}, which cannot be read "
+            f"({error}). Check the path and the file."
         ) from error
     missing = [key for key in ("_joints", "_fps", "_up", "_units") if key not in content]
     if missing:
         raise InputError(
-            "An npz of motion names its _joints [J], _fps, _up (y or z) and _units (mm, cm or m) besides one array "
-            f"per clip. Received: {path} without {', '.join(missing)}. Add them."
+            "An npz of motion names its _joints [J], _fps, _up (y or z) and _units (mm, cm or m) besides one "
+            f"array per clip. Received: {path} without {', '.join(missing)}. Add them."
         )
     joints = tuple(str(name) for name in content["_joints"])
     fps, up, units = float(content["_fps"]), str(content["_up"]), str(content["_units"])
@@ -123,8 +123,8 @@ def _bvh_files(path: Path) -> list[Path]:
     files = sorted(path.glob("*.bvh")) if path.is_dir() else [path]
     if not files or not files[0].is_file():
         raise InputError(
-            f"Motion must be a BVH file, a folder of BVH files or an npz. Received: {path}, where there is none. "
-            "Check the path, or leave it away for procedural motion."
+            f"Motion must be a BVH file, a folder of BVH files or an npz. Received: {path}, where there is "
+            "none. Check the path, or leave it away for procedural motion."
         )
     return files
 
@@ -138,8 +138,8 @@ def _to_studio(positions_mm: np.ndarray, names: tuple[str, ...], up: str, where:
     if not mask.all():
         absent = [HUMAN36M_17.joint_names[j] for j in np.flatnonzero(mask.min(0) == 0)]
         raise InputError(
-            f"Motion must have all 17 joints of the studio's figure. Received: {where} without {', '.join(absent)} "
-            f"among {', '.join(names)}. Rename the joints."
+            f"Motion must have all 17 joints of the studio's figure. Received: {where} without "
+            f"{', '.join(absent)} among {', '.join(names)}. Rename the joints."
         )
     out = np.zeros((len(joints), NUM_POINTS, 3))
     out[:, :NUM_JOINTS] = joints
@@ -162,7 +162,7 @@ def _to_studio(positions_mm: np.ndarray, names: tuple[str, ...], up: str, where:
 
 
 def _facing(joints: np.ndarray, forward: np.ndarray) -> np.ndarray:
-    """Returns where the face looks, [F, 3]: from the skull's axis towards the nose, else where the chest points."""
+    """Returns where the face looks, [F, 3]: from the skull to the nose, else as the chest does."""
     up = joints[:, 10] - joints[:, 8]
     up = up / np.linalg.norm(up, axis=-1, keepdims=True)
     nose = joints[:, 9] - joints[:, 8]

@@ -90,8 +90,8 @@ def mocap_takes(seed: int, subjects: dict[str, int], motion: str | Path, fps: fl
     if len(groups) < len(subjects):
         raise InputError(
             f"Subjects never share a motion clip, so there must be at least one recording per subject "
-            f"(partners of one dance count once). Received: {len(groups)} recordings for {len(subjects)} subjects "
-            f"in {motion}. Give more clips or name fewer subjects."
+            f"(partners of one dance count once). Received: {len(groups)} recordings for {len(subjects)} "
+            f"subjects in {motion}. Give more clips or name fewer subjects."
         )
     rng = np.random.default_rng([seed, 9])
     hands: dict[str, list[str]] = {subject: [] for subject in subjects}

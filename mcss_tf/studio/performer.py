@@ -135,8 +135,10 @@ def _key_pose_tracks(recipe: Action, time_s: np.ndarray, rng: np.random.Generato
 
     tracks = {name: smooth(rng.uniform(*ranges[name], len(keys))) for name in _CENTRAL}
     for name in _LIMB:
+        shared = rng.uniform(*ranges[name], len(keys))
         for side, is_lead in (("right", lead_is_right), ("left", ~lead_is_right)):
-            drawn = rng.uniform(*ranges[name], len(keys))
+            own = rng.uniform(*ranges[name], len(keys))
+            drawn = recipe.likeness * shared + (1 - recipe.likeness) * own
             leading = rng.uniform(*ranges.get(f"lead_{name}", ranges[name]), len(keys))
             tracks[f"{side}_{name}"] = smooth(np.where(is_lead, leading, drawn))
             if name in recipe.beat:

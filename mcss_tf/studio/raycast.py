@@ -1,8 +1,8 @@
-"""Exact ray casting of rounded cones on the CPU: every shape is intersected only within its own rectangle of pixels.
+"""Exact ray casting of rounded cones on the CPU, each within its own rectangle of pixels.
 
-All (shape, pixel) pairs of a picture are laid out in one flat list, so the work is a few dozen NumPy operations on long
-arrays, however many shapes there are. A shape's elliptic cross-section is a circular one after its own linear map;
-rays are mapped instead, and their parameter t stays the depth along the pixel's ray.
+All (shape, pixel) pairs of a picture are laid out in one flat list, so the work is a few dozen NumPy
+operations on long arrays, however many shapes there are. A shape's elliptic cross-section is a circular one
+after its own linear map; rays are mapped instead, and their parameter t stays the depth from the camera.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ class Hits:
         pixel: [N] flat index row * width + column.
         shape: [N] index of the shape.
         depth: [N] distance along the camera's axis, mm.
-        local: [N, 3] hit point in the shape's frame (x across, y to its front, z along it), mm, depth axis unscaled.
+        local: [N, 3] hit point in the shape's frame: x across, y to its front, z along it, mm.
         normal: [N, 3] unit normal in the world.
     """
 
@@ -50,7 +50,7 @@ def local_frames(shapes: Shapes) -> tuple[np.ndarray, np.ndarray]:
 
 
 def bounds(shapes: Shapes, camera: Camera) -> np.ndarray:
-    """Returns rectangles [P, 4] x0, y0, x1, y1 that hold each shape's picture (of its two bounding spheres)."""
+    """Returns rectangles [P, 4] x0, y0, x1, y1 that hold each shape's picture."""
     widest = np.maximum(1.0, shapes.depth)
     boxes = []
     for centre, radius in ((shapes.start, shapes.radius_start), (shapes.end, shapes.radius_end)):
@@ -85,97 +85,111 @@ def cast(shapes: Shapes, camera: Camera, size: int, matrix: np.ndarray) -> Hits:
     """
     frame, height = local_frames(shapes)
     view = dataclasses.replace(camera, matrix=matrix)
-    shape, column, row = _fragments(bounds(shapes, view), size)
+    rays = _list_rays(bounds(shapes, view), size)
     # Local frame scaled so that the cross-section is a circle: y / depth.
     scaled = frame.copy()
     scaled[:, 1] /= shapes.depth[:, None]
-    eye = -camera.rotation.T @ camera.translation_mm
-    origin = np.einsum("pij,pj->pi", scaled, eye - shapes.start)
+    eye = np.einsum("pij,pj->pi", scaled, camera.centre_mm - shapes.start)
     to_local = scaled @ camera.rotation.T @ np.linalg.inv(matrix)
-    distance, local = _intersect(origin, to_local, height, shapes, shape, column, row)
-    hit = np.flatnonzero(np.isfinite(distance))
-    pixel = row[hit] * size + column[hit]
-    nearest = _first_of_each(pixel, distance[hit])
-    hit, pixel = hit[nearest], pixel[nearest]
-    shape, local = shape[hit], local[:, hit].T
+    hit, depth, local = _intersect(eye, to_local, height, shapes, rays)
+    pixel = rays.row[hit] * size + rays.column[hit]
+    nearest = _first_of_each(pixel, depth, size * size)
+    pixel, depth, local = pixel[nearest], depth[nearest], local[nearest]
+    shape = rays.shape[hit[nearest]]
     normal = _normals(local, shapes, height, shape)
     normal[:, 1] /= shapes.depth[shape]
     normal = np.einsum("nji,nj->ni", frame[shape], normal)
     normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
     local[:, 1] *= shapes.depth[shape]
-    return Hits(pixel, shape, distance[hit], local, normal)
+    return Hits(pixel, shape, depth, local, normal)
 
 
-def _fragments(boxes: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Lists every (shape, column, row) whose pixel centre may lie in the shape's rectangle."""
+@dataclasses.dataclass(frozen=True)
+class _Rays:
+    """Every (shape, column, row) whose pixel may see the shape: the rectangles of all shapes, one by one."""
+
+    count: np.ndarray
+    shape: np.ndarray
+    column: np.ndarray
+    row: np.ndarray
+
+    def spread(self, value: np.ndarray) -> np.ndarray:
+        """Repeats a value per shape for each of its rays."""
+        return np.repeat(value, self.count)
+
+
+def _list_rays(boxes: np.ndarray, size: int) -> _Rays:
     low = np.clip(np.floor(boxes[:, :2] - 0.5), 0, size).astype(np.int32)
     high = np.clip(np.ceil(boxes[:, 2:] + 0.5), 0, size).astype(np.int32)
     extent = np.maximum(high - low, 0)
     count = extent[:, 0] * extent[:, 1]
     shape = np.repeat(np.arange(len(boxes), dtype=np.int32), count)
-    inner = np.arange(len(shape), dtype=np.int32) - np.repeat(np.cumsum(count) - count, count).astype(
-        np.int32
-    )
-    width = extent[:, 0][shape]
+    first = (np.cumsum(count) - count).astype(np.int32)
+    inner = np.arange(len(shape), dtype=np.int32) - np.repeat(first, count)
+    width = np.repeat(extent[:, 0], count)
     row = inner // width
     column = inner - row * width
-    return shape, column + low[:, 0][shape], row + low[:, 1][shape]
+    return _Rays(count, shape, column + np.repeat(low[:, 0], count), row + np.repeat(low[:, 1], count))
 
 
-def _intersect(origin, to_local, height, shapes: Shapes, shape, column, row) -> tuple[np.ndarray, np.ndarray]:
-    """Intersects rays with rounded cones along local z; returns t [N] (inf: no hit) and hit points [3, N].
+def _intersect(
+    eye: np.ndarray, to_local: np.ndarray, height: np.ndarray, shapes: Shapes, rays: _Rays
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Intersects rays with rounded cones along local z.
 
-    The cone's side solves k2 t^2 + 2 k1 t + k0 = 0 (Quilez, "rounded cone - intersection"); a solution beyond the
-    side's two ends is replaced by the end sphere's.
+    The cone's side solves k2 t^2 + 2 k1 t + k0 = 0 (Quilez, "rounded cone - intersection"); a solution
+    beyond the side's two ends is replaced by the end sphere's. A ray that misses the infinite cone misses
+    the spheres within it, so only the others are looked at further.
+
+    Returns:
+        Indices [N] of the rays that hit, t [N] and hit points [N, 3].
     """
-    # Computed in units of the shape's larger radius, so that float32 suffices.
     ra, rb = shapes.radius_start, shapes.radius_end
-    ox, oy, oz = origin.T
-    slope = ra - rb
-    m0, m5 = height**2, (origin**2).sum(-1)
-    d2 = m0 - slope**2
-    k0 = d2 * m5 - (height * oz) ** 2 + height * oz * slope * ra * 2 - m0 * ra**2
-    u, v = column + 0.5, row + 0.5
-    table = to_local.reshape(-1, 9)[shape].T
-    dx = table[0] * u + table[1] * v + table[2]
-    dy = table[3] * u + table[4] * v + table[5]
-    dz = table[6] * u + table[7] * v + table[8]
+    slope, oz = ra - rb, eye[:, 2]
+    d2, m5 = height**2 - slope**2, (eye**2).sum(-1)
+    k0 = d2 * m5 - (height * oz) ** 2 + 2 * height * oz * slope * ra - (height * ra) ** 2
+    u, v = rays.column + 0.5, rays.row + 0.5
+    dx, dy, dz = (rays.spread(to_local[:, i, 0]) * u + rays.spread(to_local[:, i, 1]) * v
+                  + rays.spread(to_local[:, i, 2]) for i in range(3))  # fmt: skip
     a = dx * dx + dy * dy + dz * dz
-    constants = np.stack([ox, oy, oz, height, slope, d2, k0, m5, ra, rb])[:, shape]
-    ox, oy, oz, height, slope, d2, k0, m5, ra, rb = constants
-    b = ox * dx + oy * dy + oz * dz
-    m2 = height * dz
-    k2 = d2 * a - m2 * m2
-    k1 = d2 * b - height * oz * m2 + m2 * slope * ra
-    root = k1 * k1 - k0 * k2
-    with np.errstate(invalid="ignore", divide="ignore"):
-        t = (-np.sqrt(root) - k1) / k2
-        along = height * oz - ra * slope + t * m2
-        side = (along > 0) & (along < d2)
-        t_start = _sphere(a, b, m5 - ra * ra)
-        t_end = _sphere(a, b - height * dz, m5 - 2 * height * oz + height * height - rb * rb)
-        t = np.where(side, t, np.fmin(t_start, t_end))
-    t = np.where(np.isfinite(t) & (t > 0), t, np.inf)
-    finite = np.where(np.isfinite(t), t, 0)
-    return t, np.stack([ox + finite * dx, oy + finite * dy, oz + finite * dz])
+    b = rays.spread(eye[:, 0]) * dx + rays.spread(eye[:, 1]) * dy + rays.spread(oz) * dz
+    k2 = rays.spread(d2) * a - rays.spread(height**2) * (dz * dz)
+    k1 = rays.spread(d2) * b + rays.spread(height * (slope * ra - height * oz)) * dz
+    root = k1 * k1 - rays.spread(k0) * k2
+    near = np.flatnonzero(root > 0)
+    shape, direction = rays.shape[near], np.stack([dx[near], dy[near], dz[near]])
+    a, b, h, dz = a[near], b[near], height[shape], direction[2]
+    t = (-np.sqrt(root[near]) - k1[near]) / k2[near]
+    along = (height * oz - ra * slope)[shape] + t * h * dz
+    beyond = np.flatnonzero((along <= 0) | (along >= d2[shape]))
+    ends = shape[beyond]
+    t_start = _sphere(a[beyond], b[beyond], (m5 - ra * ra)[ends])
+    t_end = _sphere(
+        a[beyond], b[beyond] - (h * dz)[beyond], (m5 - 2 * height * oz + height**2 - rb * rb)[ends]
+    )
+    t[beyond] = np.fmin(t_start, t_end)
+    hit = np.flatnonzero(t > 0)
+    return near[hit], t[hit], eye[shape[hit]] + (t[hit] * direction[:, hit]).T
 
 
 def _sphere(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
     """Returns the nearer solution of a t^2 + 2 b t + c = 0; NaN where there is none."""
-    return (-b - np.sqrt(b * b - a * c)) / a
+    root = b * b - a * c
+    return np.where(root >= 0, (-b - np.sqrt(np.maximum(root, 0))) / a, np.nan)
 
 
-def _first_of_each(pixel: np.ndarray, depth: np.ndarray) -> np.ndarray:
-    """Returns the index of the nearest hit of every pixel."""
-    order = np.lexsort((depth, pixel))
-    ordered = pixel[order]
-    first = np.ones(len(order), bool)
-    first[1:] = ordered[1:] != ordered[:-1]
-    return order[first]
+def _first_of_each(pixel: np.ndarray, depth: np.ndarray, num_pixels: int) -> np.ndarray:
+    """Returns the index of the nearest hit of every pixel that has one; of two equally near, the later."""
+    nearest = np.full(num_pixels, np.inf)
+    np.minimum.at(nearest, pixel, depth)
+    winners = np.flatnonzero(depth == nearest[pixel])
+    owner = np.full(num_pixels, -1)
+    owner[pixel[winners]] = winners
+    return owner[owner >= 0]
 
 
 def _normals(local: np.ndarray, shapes: Shapes, height: np.ndarray, shape: np.ndarray) -> np.ndarray:
-    """Returns normals [N, 3] (any length) in the circular frame: away from the nearest sphere of the cone's family."""
+    """Returns normals [N, 3] of any length in the circular frame: away from the sphere that touches there."""
     slope, h = (shapes.radius_start - shapes.radius_end)[shape], height[shape]
     across = np.hypot(local[:, 0], local[:, 1])
     # The sphere that touches the surface here has its centre at z - across * tan, within the segment.

@@ -14,7 +14,7 @@ from mcss_tf.studio.room import Room, background
 # Rays per output pixel and axis; the crop is averaged down, which smooths the outlines.
 _OVERSAMPLING = 2
 # Side of the square crop over the longer side of the person's box.
-_CONTEXT = 1.18
+_CONTEXT = 1.12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,14 +78,11 @@ class Renderer:
         """Renders the full frame [H, W, 3] uint8 RGB of one camera."""
         view = self._views[name]
         shapes = body_shapes(body, points_mm)
-        x0, y0, x1, y1 = square_box(raycast.bounds(shapes, view.camera))
+        # The square over the longer side of the frame holds all of it.
+        width, height = view.camera.size
+        side = max(width, height)
         rng = np.random.default_rng([self._seed, 6, list(self._views).index(name), *key])
-        height, width = view.empty.shape[:2]
-        full = self._finish(view.empty, view, rng)
-        crop = self._draw(view, body, shapes, np.array([x0, y0, x1, y1]), int(x1 - x0), rng)
-        left, top, right, bottom = max(x0, 0), max(y0, 0), min(x1, width), min(y1, height)
-        full[top:bottom, left:right] = crop[top - y0 : bottom - y0, left - x0 : right - x0]
-        return full
+        return self._draw(view, body, shapes, np.array([0, 0, side, side]), side, rng)[:height, :width]
 
     def _draw(
         self, view: _View, body: Body, shapes: Shapes, box: np.ndarray, size: int, rng: np.random.Generator
@@ -124,7 +121,7 @@ class Renderer:
         return light * (1 - 0.42 * np.clip(nearer / 160, -0.3, 1))
 
     def _shadow(self, view: _View, shapes: Shapes, matrix: np.ndarray, size: int) -> np.ndarray:
-        """Returns the shadow [size, size] on the floor: shapes along the light, and soft contact below them."""
+        """Returns the shadow [size, size] on the floor: the body along the light, and contact below it."""
         mask = np.zeros((size, size), np.uint8)
         contact = np.zeros((size, size), np.uint8)
         angle = np.arange(8) * (2 * np.pi / 8)
@@ -159,11 +156,11 @@ class Renderer:
 
 
 def square_box(bounds: np.ndarray) -> np.ndarray:
-    """Returns the square [4] int x0, y0, x1, y1 (pixel edges) around shapes' rectangles [P, 4], with context."""
+    """Returns the square [4] int x0, y0, x1, y1 (pixel edges) with context around rectangles [P, 4]."""
     x0, y0 = bounds[:, :2].min(0)
     x1, y1 = bounds[:, 2:].max(0)
     side = int(np.ceil(_CONTEXT * max(x1 - x0, y1 - y0)))
-    left, top = int(round((x0 + x1 - side) / 2)), int(round((y0 + y1 - side) / 2))
+    left, top = round(float(x0 + x1 - side) / 2), round(float(y0 + y1 - side) / 2)
     return np.array([left, top, left + side, top + side])
 
 

@@ -1,10 +1,10 @@
-"""The room: floor, walls, furniture and posters, drawn once per camera as the background of all its pictures."""
+"""The room: floor, walls, furniture and posters, drawn once per camera as its background."""
 
 import dataclasses
 
 import numpy as np
 
-from mcss_tf.geometry.cameras import Camera, look_at
+from mcss_tf.geometry.cameras import Camera, look_at, world_to_camera
 
 ROOM_MM = np.array([8200.0, 7600.0, 3100.0])
 FLOOR, CEILING, WALL_X, WALL_Y, BOX = range(5)
@@ -96,21 +96,37 @@ def background(room: Room, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
     """
     width, height = camera.size
     column, row = np.meshgrid(np.arange(width), np.arange(height))
-    pixels = np.stack([column, row, np.ones_like(row)], -1).reshape(-1, 3).astype(np.float64)
-    rays = pixels @ (camera.rotation.T @ np.linalg.inv(camera.matrix)).T
-    eye = camera.centre_mm
+    pixels = np.stack([column, row, np.ones_like(row)], -1).reshape(-1, 3)
+    rays = (pixels @ (camera.rotation.T @ np.linalg.inv(camera.matrix)).T).astype(np.float32)
+    eye = camera.centre_mm.astype(np.float32)
     distance, axis = _leave(eye, rays)
     hit = eye + rays * distance[:, None]
     kind = np.where(axis == 2, np.where(hit[:, 2] < 1, FLOOR, CEILING), axis + WALL_X)
     rgb = _paint(room, hit, kind)
     for low, high, colour in zip(room.box_low, room.box_high, room.box_rgb, strict=True):
-        near, face = _enter_box(eye, rays, low, high)
-        seen = near < distance
-        distance = np.where(seen, near, distance)
-        kind = np.where(seen, BOX, kind)
-        rgb[seen] = _box_paint(room, (eye + rays[seen] * near[seen, None]), face[seen], low, high, colour)
+        at = _maybe_inside(camera, low, high)
+        near, face = _enter_box(eye, rays[at], low, high)
+        seen = near < distance[at]
+        at, near, face = at[seen], near[seen], face[seen]
+        distance[at], kind[at] = near, BOX
+        rgb[at] = _box_paint(room, eye + rays[at] * near[:, None], face, low, high, colour)
     image = np.clip(rgb, 0, 255).reshape(height, width, 3).astype(np.float32)
     return image, (kind == FLOOR).reshape(height, width)
+
+
+def _maybe_inside(camera: Camera, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Returns the flat indices of the pixels around a box's picture; none if it lies behind the camera."""
+    width, height = camera.size
+    corners = np.array([[(low, high)[(i >> k) & 1][k] for k in range(3)] for i in range(8)])
+    seen = world_to_camera(camera, corners)
+    if (seen[:, 2] < 1).all():
+        return np.zeros(0, np.int64)
+    columns, rows = slice(0, width), slice(0, height)
+    if (seen[:, 2] > 1).all():
+        x, y, _ = ((seen / seen[:, 2:]) @ camera.matrix.T).T
+        columns = slice(*np.clip([x.min() - 1, x.max() + 2], 0, width).astype(int))
+        rows = slice(*np.clip([y.min() - 1, y.max() + 2], 0, height).astype(int))
+    return np.arange(width * height).reshape(height, width)[rows, columns].ravel()
 
 
 def _against_wall(wall: int, place: float, size: np.ndarray, bottom: float) -> tuple[np.ndarray, np.ndarray]:
@@ -129,8 +145,8 @@ def _wood(rng: np.random.Generator) -> np.ndarray:
 
 
 def _leave(eye: np.ndarray, rays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns where rays from inside leave the room, and through which pair of walls (0 x, 1 y, 2 floor, ceiling)."""
-    half = ROOM_MM / 2
+    """Returns where rays from inside leave the room, and through which pair of walls (2: floor, ceiling)."""
+    half = (ROOM_MM / 2).astype(rays.dtype)
     wall = np.where(rays > 0, half, -half)
     wall[:, 2] = np.where(rays[:, 2] > 0, ROOM_MM[2], 0)
     with np.errstate(divide="ignore"):
@@ -206,8 +222,13 @@ def _box_paint(
 
 
 def _hash(value: np.ndarray, seed: int) -> np.ndarray:
-    """Returns a number in 0..1 that looks random but depends only on an integer and the seed."""
-    return np.mod(np.sin(value * 12.9898 + seed % 1000 * 78.233) * 43758.5453, 1.0)
+    """Returns a number in 0..1 that looks random but depends only on a whole number and the seed."""
+    mixed = value.astype(np.int64).astype(np.uint32) * np.uint32(0x9E3779B1) + np.uint32(
+        seed % 65536 * 0x85EB
+    )
+    mixed = (mixed ^ (mixed >> np.uint32(15))) * np.uint32(0x2C1B3C6D)
+    mixed = (mixed ^ (mixed >> np.uint32(12))) * np.uint32(0x297A2D39)
+    return (mixed >> np.uint32(8)).astype(np.float32) / np.float32(1 << 24)
 
 
 def _noise(x: np.ndarray, y: np.ndarray, seed: int) -> np.ndarray:

@@ -11,7 +11,14 @@ NUM_PARTS = 5
 # Patterns of cloth.
 PLAIN, HOOPS, STRIPES, CHECKS, SPECKLES, PRINT = range(6)
 
-_SKIN_TONES = [(241, 205, 178), (228, 184, 150), (205, 155, 118), (170, 118, 82), (124, 82, 56), (86, 58, 42)]
+_SKIN_TONES = [
+    (241, 205, 178),
+    (228, 184, 150),
+    (205, 155, 118),
+    (174, 124, 88),
+    (136, 92, 64),
+    (104, 72, 54),
+]
 _HAIR_TONES = [
     (28, 22, 20),
     (58, 40, 28),
@@ -36,8 +43,7 @@ class Outfit:
         hair_line: Where the hair begins: larger shows more face.
         sleeve: Covered part of the arm: 0 none, 1 to the elbow, 2 to the wrist.
         trouser_leg: Covered part of the leg: 0 none, 1 to the knee, 2 to the ankle.
-        looseness: Extra radius of trouser legs, mm.
-        skirt: Length of a skirt as part of the way to the knees; 0 for trousers.
+        looseness: Extra radius of trouser legs, mm; short wide legs fall together like a skirt.
         has_bust: Whether the chest is drawn with a bust.
     """
 
@@ -50,7 +56,6 @@ class Outfit:
     sleeve: float
     trouser_leg: float
     looseness: float
-    skirt: float
     has_bust: bool
 
 
@@ -70,8 +75,7 @@ def make_outfit(rng: np.random.Generator) -> Outfit:
     )
     pattern[TROUSERS] = rng.choice([PLAIN, STRIPES, CHECKS, SPECKLES], p=[0.6, 0.12, 0.12, 0.16])
     bare = rng.random()
-    skirt = float(rng.uniform(0.6, 1.0)) if bare < 0.2 else 0.0
-    shorts = float(rng.uniform(0.45, 1.0))
+    is_flared, is_short = bare < 0.18, bare < 0.42
     return Outfit(
         colours=np.clip(colours, 0, 255),
         second=second,
@@ -84,9 +88,8 @@ def make_outfit(rng: np.random.Generator) -> Outfit:
         sleeve=float(
             rng.choice([0.0, rng.uniform(0.35, 0.8), rng.uniform(1.2, 1.6), 1.95], p=[0.15, 0.4, 0.15, 0.3])
         ),
-        trouser_leg=0.0 if skirt else (shorts if bare < 0.45 else float(rng.choice([1.45, 1.9]))),
-        looseness=float(rng.uniform(-4, 14)),
-        skirt=skirt,
+        trouser_leg=float(rng.uniform(0.5, 0.95) if is_short else rng.choice([1.45, 1.9])),
+        looseness=float(rng.uniform(24, 42) if is_flared else rng.uniform(-4, 12)),
         has_bust=bool(rng.random() < 0.45),
     )
 

@@ -27,7 +27,7 @@ class StudioOptions:
         seed: Of everything: people, motion, room, cameras, noise.
         train_subjects, test_subjects: Names; a name is a person, whoever else takes part.
         num_cameras: Cameras around the stage.
-        num_train_instants, num_test_instants: Instants per subject of each split; motion capture may hold fewer.
+        num_train_instants, num_test_instants: Instants per subject; motion capture may hold fewer.
         fps: Instants per second of motion.
         crop_size: Width and height of crops in pixels.
         frame_size: Width and height of the full frames in pixels.
@@ -58,13 +58,14 @@ class StudioOptions:
         ):
             if not np.all(np.asarray(getattr(self, field)) > 0):
                 raise InputError(
-                    f"The studio needs a positive {field}. Received: {field}={getattr(self, field)}. Raise it."
+                    f"The studio needs a positive {field}. Received: {getattr(self, field)}. Raise it."
                 )
         subjects = self.train_subjects + self.test_subjects
         if not self.train_subjects or len(set(subjects)) < len(subjects):
             raise InputError(
                 "The studio needs at least one training subject, and every subject once, in one split only. "
-                f"Received: train_subjects={self.train_subjects}, test_subjects={self.test_subjects}. Rename them."
+                f"Received: train_subjects={self.train_subjects}, test_subjects={self.test_subjects}. "
+                "Rename them."
             )
 
 
