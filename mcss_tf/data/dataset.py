@@ -13,6 +13,7 @@ import numpy as np
 
 from mcss_tf import files
 from mcss_tf.errors import InputError
+from mcss_tf.geometry.cameras import Camera
 from mcss_tf.geometry.skeleton import Skeleton
 
 SCHEMA_VERSION = 1
@@ -132,9 +133,10 @@ class PreparedDataset:
                 "Assign subjects to the split in recordings.toml and run `prepare` again."
             )
 
-    def calibration(self, sequence: int) -> dict[str, Any] | None:
+    def calibration(self, sequence: int) -> dict[str, Camera] | None:
         """Returns the calibration of a sequence by camera name; None where it is not calibrated."""
-        return self.sequences[sequence]["calibration"]
+        stored = self.sequences[sequence]["calibration"]
+        return stored and {name: Camera(name=name, **fields) for name, fields in stored.items()}
 
     def read(self, rows: Sequence[int] | np.ndarray) -> list[bytes]:
         """Returns the serialized Examples of `rows`; see `records.decode_instant`."""
@@ -183,6 +185,13 @@ class PreparedDataset:
                 "The file was cut after the dataset was opened; copy the dataset again."
             )
         return data
+
+
+def camera_to_json(camera: Camera) -> dict[str, Any]:
+    """Returns a camera as it stands in `dataset.json`, without its name."""
+    fields = dataclasses.asdict(camera)
+    del fields["name"]
+    return {name: np.asarray(value).tolist() for name, value in fields.items()}
 
 
 class _Descriptors:

@@ -16,13 +16,21 @@ import tensorflow as tf
 
 import mcss_tf
 from mcss_tf import files
-from mcss_tf.data.dataset import MAX_CAMERAS, SCHEMA_VERSION, SPLITS, Index, PreparedDataset
+from mcss_tf.data.dataset import (
+    MAX_CAMERAS,
+    SCHEMA_VERSION,
+    SPLITS,
+    Index,
+    PreparedDataset,
+    camera_to_json,
+)
 from mcss_tf.errors import InputError
 from mcss_tf.geometry.canonical import canonical_pose
 from mcss_tf.geometry.skeleton import Skeleton
 
 if TYPE_CHECKING:
     from mcss_tf.data.sources.base import SequenceSpec
+    from mcss_tf.geometry.cameras import Camera
 
 __all__ = [
     "Instant",
@@ -112,6 +120,8 @@ def write_sequence(
     Raises:
         InputError: if an instant contradicts `spec`, `skeleton` or `crop_size`, or the disk is full.
     """
+    # While its shards are being replaced, what lies in the folder is no dataset.
+    Path(output, "dataset.json").unlink(missing_ok=True)
     shards = _Shards(Path(output), spec)
     rows = []
     dropped = {"undefined_canonical": 0}
@@ -144,7 +154,7 @@ def finish_dataset(
     skeleton: Skeleton,
     crop_size: int,
     results: Iterable[SequenceResult],
-    calibrations: Mapping[tuple[str, str], Mapping[str, Any] | None] | None = None,
+    calibrations: Mapping[tuple[str, str], Mapping[str, Camera] | None] | None = None,
 ) -> PreparedDataset:
     """Writes `index.npz` and, last, `dataset.json`; the outcome does not depend on the order of `results`.
 
@@ -154,7 +164,7 @@ def finish_dataset(
         skeleton: joints of the poses.
         crop_size: side of the images, in pixels.
         results: of `write_sequence`, in any order.
-        calibrations: by (subject, sequence), the cameras by name, JSON-able; absent or None: not calibrated.
+        calibrations: by (subject, sequence), the cameras by name; absent or None: not calibrated.
 
     Returns:
         The dataset, loaded.
@@ -177,6 +187,8 @@ def finish_dataset(
             f"A dataset has at most {MAX_CAMERAS} cameras. Received: {len(cameras)}: {', '.join(cameras)}. "
             "Use the same camera names in every sequence."
         )
+    for left_by_a_killed_worker in output.glob("records/*/.*.tmp"):
+        left_by_a_killed_worker.unlink()
     index = _build_index(results, subjects, cameras)
     with files.atomic_write(output / "index.npz") as file:
         np.savez(file, **{field.name: getattr(index, field.name) for field in dataclasses.fields(index)})
@@ -456,6 +468,7 @@ _DTYPES = {
 
 def _describe_sequence(result: SequenceResult, calibrations: Mapping) -> dict[str, Any]:
     spec = result.spec
+    calibration = calibrations.get((spec.subject, spec.sequence))
     return {
         "subject": spec.subject,
         "sequence": spec.sequence,
@@ -464,7 +477,7 @@ def _describe_sequence(result: SequenceResult, calibrations: Mapping) -> dict[st
         "fps": spec.fps,
         "duration_s": spec.duration_s,
         "num_instants": {split: sum(row["split"] == split for row in result.rows) for split in SPLITS},
-        "calibration": calibrations.get((spec.subject, spec.sequence)),
+        "calibration": calibration and {name: camera_to_json(c) for name, c in calibration.items()},
     }
 
 
