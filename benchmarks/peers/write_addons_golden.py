@@ -23,6 +23,7 @@ FUNCTIONS = {
     "pairwise_distance": lambda labels, inputs, **options: tfa.losses.metric_learning.pairwise_distance(
         inputs, **options
     ),
+    "angular_distance": lambda labels, inputs: tfa.losses.metric_learning.angular_distance(inputs),
     "triplet_hard_loss": tfa.losses.triplet_hard_loss,
     "triplet_semihard_loss": tfa.losses.triplet_semihard_loss,
     "lifted_struct_loss": tfa.losses.lifted_struct_loss,
@@ -30,6 +31,7 @@ FUNCTIONS = {
 }
 OPTIONS = {
     "pairwise_distance": [{}, {"squared": True}],
+    "angular_distance": [{}],
     "triplet_hard_loss": [
         {},
         {"margin": 0.2},
