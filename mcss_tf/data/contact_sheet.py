@@ -1,0 +1,106 @@
+"""A picture of what was cropped, because people look before they train."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from mcss_tf import files
+from mcss_tf.data.dataset import PreparedDataset
+from mcss_tf.data.records import decode_instant
+from mcss_tf.geometry.cameras import Camera, project
+from mcss_tf.geometry.skeleton import Skeleton
+
+_CELL = 160
+_CAPTION = 18
+_INSTANTS_PER_SEQUENCE = 4
+_MAX_ROWS_PER_SUBJECT = 8
+_MAX_SUBJECTS = 12
+_LEFT, _RIGHT, _MIDDLE = (255, 150, 40), (60, 160, 255), (90, 220, 90)
+
+
+def write_contact_sheet(dataset: PreparedDataset, path: Path) -> None:
+    """Draws instants (rows) by cameras (columns) of every subject, atomically.
+
+    The skeleton is drawn where an instant has 3D labels and the camera is calibrated, else from its 2D
+    keypoints where there are some: right limbs in blue, left ones in orange.
+
+    Args:
+        dataset: a prepared dataset.
+        path: of the PNG.
+    """
+    rows = [_row(dataset, row) for row in _choose_rows(dataset)]
+    sheet = cv2.cvtColor(np.concatenate(rows), cv2.COLOR_RGB2BGR)
+    with files.atomic_write(path) as file:
+        file.write(cv2.imencode(".png", sheet)[1].tobytes())
+
+
+def _choose_rows(dataset: PreparedDataset) -> list[int]:
+    """Returns rows of the index spread evenly over each subject's sequences and their time."""
+    chosen: list[int] = []
+    for subject in range(min(len(dataset.subjects), _MAX_SUBJECTS)):
+        is_subject = dataset.index.subject == subject
+        sequences = np.unique(dataset.index.sequence[is_subject])
+        num_sequences = max(1, _MAX_ROWS_PER_SUBJECT // _INSTANTS_PER_SEQUENCE)
+        for sequence in _spread(sequences, num_sequences):
+            rows = np.flatnonzero(dataset.index.sequence == sequence)
+            chosen += _spread(rows[np.argsort(dataset.index.time_s[rows])], _INSTANTS_PER_SEQUENCE).tolist()
+    return chosen
+
+
+def _spread(values: np.ndarray, count: int) -> np.ndarray:
+    return values[np.unique(np.linspace(0, len(values) - 1, count).round().astype(int))]
+
+
+def _row(dataset: PreparedDataset, row: int) -> np.ndarray:
+    """Draws one instant: a caption above one cell per camera of the dataset, empty where it did not see it."""
+    instant = decode_instant(dataset.read([row])[0])
+    calibration = dataset.calibration(int(dataset.index.sequence[row])) or {}
+    width = max(_CELL * len(dataset.cameras), 2 * _CELL)
+    canvas = np.zeros((_CAPTION + _CELL, width, 3), np.uint8)
+    split = ("train", "test")[dataset.index.split[row]]
+    _write(
+        canvas,
+        (4, 13),
+        f"{instant['subject']}/{instant['sequence']}  {instant['time_s']:.2f} s  frame {instant['frame']}  {split}",
+    )
+    for view, camera in enumerate(instant["cameras"]):
+        cell = cv2.resize(instant["images"][view], (_CELL, _CELL), interpolation=cv2.INTER_AREA)
+        points, seen = _joints_px(instant, view, calibration.get(camera))
+        if points is not None:
+            _draw_skeleton(cell, _into_cell(points, instant["boxes_px"][view]), seen, dataset.skeleton)
+        _write(cell, (4, _CELL - 6), camera)
+        column = dataset.cameras.index(camera) * _CELL
+        canvas[_CAPTION:, column : column + _CELL] = cell
+    return canvas
+
+
+def _joints_px(
+    instant: dict, view: int, camera: Camera | None
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Returns the joints [J, 2] in the full frame and which of them were observed."""
+    if instant["joints_mm"] is not None and camera is not None:
+        return project(camera, instant["joints_mm"]), instant["joint_mask"] > 0
+    if instant["keypoints_px"] is not None:
+        keypoints = instant["keypoints_px"][view]
+        return keypoints[:, :2], keypoints[:, 2] > 0
+    return None, None
+
+
+def _into_cell(points_px: np.ndarray, box_px: np.ndarray) -> np.ndarray:
+    return (points_px - box_px[:2]) * (_CELL / (box_px[2] - box_px[0]))
+
+
+def _draw_skeleton(cell: np.ndarray, points: np.ndarray, seen: np.ndarray, skeleton: Skeleton) -> None:
+    for parent, child in skeleton.edges:
+        if seen[parent] and seen[child] and np.abs(points[[parent, child]]).max() < 10 * _CELL:
+            name = skeleton.joint_names[child]
+            colour = _LEFT if "left" in name else _RIGHT if "right" in name else _MIDDLE
+            ends = [tuple(int(round(float(x))) for x in points[joint]) for joint in (parent, child)]
+            cv2.line(cell, *ends, colour, 1, cv2.LINE_AA)
+
+
+def _write(canvas: np.ndarray, at: tuple[int, int], text: str) -> None:
+    """White on a black outline reads on any background."""
+    for colour, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
+        cv2.putText(canvas, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.4, colour, thickness, cv2.LINE_AA)

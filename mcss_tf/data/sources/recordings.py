@@ -1,0 +1,289 @@
+"""The source `recordings`: one's own synchronised videos, in folders <root>/<subject>/<sequence>/<camera>.mp4."""
+
+import dataclasses
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from mcss_tf.data import boxes, crops, keypoints_io, synchrony, video
+from mcss_tf.data.poses_io import Poses, read_poses
+from mcss_tf.data.records import Instant
+from mcss_tf.data.sources import recording_layout as layout
+from mcss_tf.data.sources.base import SequenceSpec
+from mcss_tf.data.sources.recording_settings import RecordingSettings, read_settings
+from mcss_tf.errors import InputError
+from mcss_tf.geometry import joint_names
+from mcss_tf.geometry.cameras import Camera
+from mcss_tf.geometry.skeleton import HUMAN36M_17
+
+_log = logging.getLogger(__name__)
+_TEST_FRACTION = 0.25
+# Cameras of one sequence, unless the user explains the difference (--tolerance_ms, offsets_s).
+_MAX_RATE_DIFFERENCE = 0.01
+_MAX_LENGTH_DIFFERENCE_S, _MAX_LENGTH_DIFFERENCE = 0.5, 0.02
+_MIN_PAIRED = 0.1
+_KEYPOINT_NAMES = {
+    "body_25": joint_names.BODY_25,
+    "body_25b": joint_names.BODY_25B,
+    "coco_17": joint_names.COCO_17,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class RecordingOptions:
+    """How recordings are prepared.
+
+    Attributes:
+        root: the folder of subjects.
+        crop_size: side of the crops in pixels.
+        stride: every how many frames of the reference camera an instant is taken.
+        boxes: "auto", "file", "keypoints", "motion" or "full".
+        context: side of the square crop over the longer side of the person.
+        tolerance_ms: how far apart in time paired frames may be; None for half a frame interval of the
+            slowest camera, which must then run at nearly one rate.
+    """
+
+    root: Path
+    crop_size: int = 128
+    stride: int = 1
+    boxes: str = "auto"
+    context: float = 1.25
+    tolerance_ms: float | None = None
+
+    def __post_init__(self) -> None:
+        rules = {"crop_size": 16, "stride": 1, "context": 1.0}
+        for name, least in rules.items():
+            if getattr(self, name) < least:
+                raise InputError(
+                    f"--{name} must be at least {least}. Received: {getattr(self, name)}. Raise it."
+                )
+        if self.tolerance_ms is not None and not self.tolerance_ms > 0:
+            raise InputError(f"--tolerance_ms must be positive. Received: {self.tolerance_ms}. Raise it.")
+
+
+@dataclasses.dataclass(frozen=True)
+class RecordingSequence(SequenceSpec):
+    """A sequence and where its parts are; times are on the common clock.
+
+    Attributes:
+        folder: of the sequence.
+        videos: by camera.
+        infos: by camera.
+        reference: the camera that says when instants are.
+        offsets_s: by camera.
+        start_s, end_s: while all cameras run.
+        tolerance_s: of pairing.
+        box_mode: how boxes are found.
+        pose_file: 3D labels, or None.
+        split: "train", "test", or "time" for a last quarter that is the test split.
+    """
+
+    folder: Path
+    videos: dict[str, Path]
+    infos: dict[str, video.VideoInfo]
+    reference: str
+    offsets_s: dict[str, float]
+    start_s: float
+    end_s: float
+    tolerance_s: float
+    box_mode: str
+    pose_file: Path | None
+    split: str
+
+    def split_at(self, time_s: float) -> str:
+        """Returns the split of an instant."""
+        if self.split != "time":
+            return self.split
+        return "train" if time_s < self.end_s - _TEST_FRACTION * (self.end_s - self.start_s) else "test"
+
+
+class RecordingsSource:
+    """Reads a recordings folder; docs/recordings.md describes it."""
+
+    name = "recordings"
+    skeleton = HUMAN36M_17
+
+    def __init__(self, options: RecordingOptions):
+        self.options = options
+
+    def sequences(self) -> list[SequenceSpec]:
+        """Lists the sequences in natural order of subject and sequence.
+
+        Raises:
+            InputError: if the folder, a file in it, or recordings.toml cannot be used.
+        """
+        root = self.options.root
+        found = layout.find_sequences(root)
+        settings = read_settings(root / "recordings.toml")
+        layout.check_names(root, found, settings)
+        splits = layout.subject_splits(root, [subject for subject, _ in found], settings)
+        specs = [self._spec(folder, subject, splits[subject], settings) for subject, folder in found]
+        layout.check_same_cameras({spec.name: spec.cameras for spec in specs}, settings)
+        for spec in specs:
+            self._poses(spec)
+            self.calibration(spec)
+        return list(specs)
+
+    def instants(self, spec: RecordingSequence) -> Iterator[Instant]:
+        """Decodes the videos of one sequence once, side by side, and crops.
+
+        Raises:
+            InputError: if a video ends early, a camera never sees the person, or hardly pairs.
+        """
+        squares = boxes.find_boxes(spec.box_mode, spec.folder, spec.videos, spec.infos, self.options.context)
+        keypoints = self._keypoints(spec)
+        poses = self._poses(spec)
+        rows = {} if poses is None else {int(frame): row for row, frame in enumerate(poses.frames)}
+        paired = dict.fromkeys(spec.cameras, 0)
+        num_instants = 0
+        streams = {c: video.read_frames(spec.videos[c], spec.infos[c].fps) for c in spec.cameras}
+        for time_s, frames in synchrony.paired(
+            streams, spec.offsets_s, spec.reference, self.options.stride, spec.tolerance_s
+        ):
+            if not spec.start_s - spec.tolerance_s <= time_s <= spec.end_s:
+                continue
+            num_instants += 1
+            for camera in frames:
+                paired[camera] += 1
+            visible = {c: f for c, f in frames.items() if _is_found(squares[c], f.index)}
+            if visible:
+                row = rows.get(frames[spec.reference].index)
+                yield self._instant(spec, time_s, frames, visible, squares, keypoints, poses, row)
+        _check_paired(spec, paired, num_instants)
+
+    def calibration(self, spec: RecordingSequence) -> dict[str, Camera] | None:
+        """Reads the nearest cameras.toml: of the sequence, the subject or the root."""
+        for folder in (spec.folder, spec.folder.parent, self.options.root):
+            if (folder / "cameras.toml").is_file():
+                return layout.read_cameras(folder / "cameras.toml", spec.cameras)
+        return None
+
+    def _instant(self, spec, time_s, frames, visible, squares, keypoints, poses, row) -> Instant:
+        images = [
+            crops.crop(f.rgb(), squares[c][f.index], self.options.crop_size) for c, f in visible.items()
+        ]
+        points = [keypoints[c][f.index] for c, f in visible.items()] if keypoints else None
+        return Instant(
+            subject=spec.subject,
+            sequence=spec.sequence,
+            action=spec.action,
+            frame=frames[spec.reference].index,
+            time_s=time_s,
+            split=spec.split_at(time_s),
+            cameras=list(visible),
+            images=images,
+            boxes_px=np.stack([squares[c][f.index] for c, f in visible.items()]).astype(np.float32),
+            joints_mm=None if row is None else poses.joints_mm[row],
+            joint_mask=None if row is None else poses.joint_mask[row],
+            keypoints_px=None if points is None else np.stack(points).astype(np.float32),
+        )
+
+    def _spec(self, folder: Path, subject: str, split: str, settings: RecordingSettings) -> RecordingSequence:
+        name = f"{subject}/{folder.name}"
+        videos = layout.find_videos(folder, settings.of(name, "cameras"))
+        infos = {camera: video.probe(path, settings.fps) for camera, path in videos.items()}
+        offsets_s = {**settings.offsets_s, **settings.sequences.get(name, {}).get("offsets_s", {})}
+        offsets_s = {camera: float(offsets_s.get(camera, 0.0)) for camera in videos}
+        reference = settings.reference or next(iter(videos))
+        self._check_rates(name, infos, settings.fps)
+        start_s, end_s = _common_time(name, infos, offsets_s)
+        tolerance_s = synchrony.default_tolerance_s([info.fps for info in infos.values()])
+        if self.options.tolerance_ms is not None:
+            tolerance_s = self.options.tolerance_ms / 1000
+        is_labelled = split != "train" or subject in settings.labels.get("subjects", [subject])
+        return RecordingSequence(
+            subject=subject,
+            sequence=folder.name,
+            action=settings.sequences.get(name, {}).get("action", ""),
+            cameras=tuple(videos),
+            fps=infos[reference].fps / self.options.stride,
+            duration_s=end_s - start_s,
+            folder=folder,
+            videos=videos,
+            infos=infos,
+            reference=reference,
+            offsets_s=offsets_s,
+            start_s=start_s,
+            end_s=end_s,
+            tolerance_s=tolerance_s,
+            box_mode=boxes.choose_mode(self.options.boxes, folder, tuple(videos)),
+            pose_file=layout.find_pose_file(folder) if is_labelled else None,
+            split=split,
+        )
+
+    def _check_rates(self, name: str, infos: dict[str, video.VideoInfo], fps: float | None) -> None:
+        rates = {camera: info.fps for camera, info in infos.items()}
+        listed = ", ".join(f"{camera} {rate:.4g}" for camera, rate in rates.items())
+        if fps is not None and any(abs(rate - fps) > _MAX_RATE_DIFFERENCE * fps for rate in rates.values()):
+            raise InputError(
+                f"Videos must run at the fps of recordings.toml within {_MAX_RATE_DIFFERENCE:.0%}. "
+                f"Received: fps = {fps:g} and {listed} in {name}. Correct or remove fps."
+            )
+        is_uneven = max(rates.values()) > (1 + _MAX_RATE_DIFFERENCE) * min(rates.values())
+        if is_uneven and self.options.tolerance_ms is None:
+            raise InputError(
+                "Cameras of a sequence must run at the same frame rate within "
+                f"{_MAX_RATE_DIFFERENCE:.0%}. Received: {listed} frames per second in {name}. Convert one, or say "
+                "with --tolerance_ms how far apart paired frames may be, with the slowest camera as `reference`."
+            )
+
+    def _poses(self, spec: RecordingSequence) -> Poses | None:
+        if spec.pose_file is None:
+            return None
+        info = spec.infos[spec.reference]
+        return read_poses(spec.pose_file, self.skeleton, info.num_frames, info.fps)
+
+    def _keypoints(self, spec: RecordingSequence) -> dict[str, np.ndarray] | None:
+        """Returns the keypoints [F, J, 3] by camera, where it is known which joints they are of."""
+        kind = read_settings(self.options.root / "recordings.toml").keypoints
+        folders = {camera: spec.folder / "keypoints" / camera for camera in spec.cameras}
+        if kind is None or not all(folder.is_dir() for folder in folders.values()):
+            return None
+        names = _KEYPOINT_NAMES[kind]
+        return {
+            camera: keypoints_io.on_skeleton(folder, spec.infos[camera].num_frames, names, self.skeleton)
+            for camera, folder in folders.items()
+        }
+
+
+def _is_found(squares: np.ndarray, frame: int) -> bool:
+    return frame < len(squares) and bool(np.isfinite(squares[frame]).all())
+
+
+def _common_time(
+    name: str, infos: dict[str, video.VideoInfo], offsets_s: dict[str, float]
+) -> tuple[float, float]:
+    """Returns when all cameras run; unexplained differences in length mean lost frames or other takes."""
+    durations = {camera: info.duration_s for camera, info in infos.items()}
+    longest, shortest = max(durations.values()), min(durations.values())
+    allowed = max(_MAX_LENGTH_DIFFERENCE_S, _MAX_LENGTH_DIFFERENCE * longest)
+    listed = ", ".join(f"{camera} {duration:.2f} s" for camera, duration in durations.items())
+    if longest - shortest > allowed and not any(offsets_s.values()):
+        raise InputError(
+            f"Cameras of a sequence must last equally long, within {_MAX_LENGTH_DIFFERENCE_S:g} s or "
+            f"{_MAX_LENGTH_DIFFERENCE:.0%}. Received: {listed} in {name}. Trim the videos to the same take, or "
+            "write the cameras' offsets_s into recordings.toml."
+        )
+    start_s = max(offsets_s.values())
+    end_s = min(offsets_s[camera] + duration for camera, duration in durations.items())
+    if end_s <= start_s:
+        raise InputError(
+            f"Cameras of a sequence must run at the same time. Received: {listed} with offsets_s {offsets_s} in "
+            f"{name}. Correct offsets_s in recordings.toml."
+        )
+    return start_s, end_s
+
+
+def _check_paired(spec: RecordingSequence, paired: dict[str, int], num_instants: int) -> None:
+    """Refuses a camera that hardly ever has a frame near the reference's; says what else was left out."""
+    listed = ", ".join(f"{camera} {count}" for camera, count in paired.items())
+    if min(paired.values()) < _MIN_PAIRED * num_instants:
+        raise InputError(
+            f"Every camera must have a frame within {1000 * spec.tolerance_s:.1f} ms of at least "
+            f"{_MIN_PAIRED:.0%} of the {num_instants} instants. Received: {listed} pairs in {spec.name}. "
+            "Raise --tolerance_ms or correct offsets_s in recordings.toml."
+        )
+    if min(paired.values()) < num_instants:
+        _log.warning("%s: of %d instants, cameras paired %s", spec.name, num_instants, listed)

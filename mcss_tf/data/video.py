@@ -1,0 +1,219 @@
+"""Frames of a video, or of a folder of images, with the time at which each was taken."""
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+
+from mcss_tf.errors import InputError
+
+VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".avi", ".webm", ".mpg", ".mpeg")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+# A file that ends this much before its header says was cut off while it was copied or written.
+_MIN_DECODED_FRACTION = 0.98
+
+
+@dataclasses.dataclass(frozen=True)
+class VideoInfo:
+    """What the header of a video says: frames per second, frames, seconds, and pixels as displayed."""
+
+    fps: float
+    num_frames: int
+    duration_s: float
+    width: int
+    height: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Frame:
+    """One frame: its number, its time after the first frame of its video, and how to get its pixels."""
+
+    index: int
+    time_s: float
+    rgb: Callable[[], np.ndarray]
+
+
+def natural_key(name: str) -> tuple:
+    """Sorts `cam2` before `cam10`."""
+    return tuple(int(part) if part.isdigit() else part.lower() for part in re.split(r"(\d+)", name))
+
+
+def probe(path: Path, fps: float | None = None) -> VideoInfo:
+    """Reads the header of a video and makes sure that its end is there, without decoding it.
+
+    Args:
+        path: a video, or a folder of images.
+        fps: frames per second of a folder of images; a video knows its own.
+
+    Returns:
+        What was found; never of zero frames.
+
+    Raises:
+        InputError: if it is not readable or cut off, or images come without fps.
+    """
+    if path.is_dir():
+        return _probe_images(path, fps)
+    try:
+        with av.open(str(path)) as container:
+            info = _header(path, container)
+            last_s = _last_packet_s(container, info)
+    except (av.error.FFmpegError, OSError) as error:
+        raise _unreadable(path, error) from error
+    if last_s + 2 / info.fps < _MIN_DECODED_FRACTION * info.duration_s:
+        raise _truncated(path, f"frames up to {last_s:.2f} s", f"{info.duration_s:.2f} s")
+    return info
+
+
+def read_frames(path: Path, fps: float | None = None) -> Iterator[Frame]:
+    """Decodes a video or a folder of images once, in order, holding one frame at a time.
+
+    Times are presentation timestamps minus that of the first frame, never frame number over frame rate: a
+    camera that runs at 29.97 instead of 30 frames per second is one frame late after 33 seconds.
+
+    Raises:
+        InputError: if a frame cannot be decoded or the video ends before its header says.
+    """
+    yield from (_read_images(path, fps) if path.is_dir() else _read_video(path))
+
+
+def sample_frames(
+    path: Path, num_samples: int, convert: Callable[[np.ndarray], np.ndarray], fps: float | None = None
+) -> list[np.ndarray]:
+    """Returns `convert(rgb)` of about `num_samples` frames spread evenly over a video.
+
+    Key frames alone are decoded where there are enough of them; a short video may have a single one.
+    """
+    step_s = probe(path, fps).duration_s / num_samples
+    if not path.is_dir():
+        key_frames = _every(_read_video(path, only_key_frames=True), step_s)
+        samples = [convert(frame.rgb()) for frame in key_frames]
+        if 2 * len(samples) >= num_samples:
+            return samples
+    return [convert(frame.rgb()) for frame in _every(read_frames(path, fps), step_s)]
+
+
+def _every(frames: Iterator[Frame], step_s: float) -> Iterator[Frame]:
+    next_s = 0.0
+    for frame in frames:
+        if frame.time_s >= next_s:
+            yield frame
+            next_s = frame.time_s + step_s
+
+
+def _header(path: Path, container: av.container.InputContainer) -> VideoInfo:
+    if not container.streams.video:
+        raise InputError(
+            f"A camera's file must hold a video. Received: {path} without a video stream. Remove or replace it."
+        )
+    stream = container.streams.video[0]
+    duration_s = _duration_s(container, stream)
+    rate = float(stream.average_rate or stream.guessed_rate or 0)
+    num_frames = stream.frames or round(duration_s * rate)
+    if num_frames < 1 or rate <= 0:
+        raise InputError(
+            f"A video must have frames and a frame rate. Received: {path} with {num_frames} frames at "
+            f"{rate:g} frames per second. Convert it with ffmpeg, for example to .mp4."
+        )
+    first = next(container.decode(stream), None)
+    if first is None:
+        raise _truncated(path, "no frame", f"{num_frames} frames")
+    width, height = (first.width, first.height)
+    if first.rotation % 180:
+        width, height = height, width
+    return VideoInfo(rate, num_frames, duration_s, width, height)
+
+
+def _duration_s(container: av.container.InputContainer, stream: av.VideoStream) -> float:
+    if stream.duration:
+        return float(stream.duration * stream.time_base)
+    return (container.duration or 0) / av.time_base
+
+
+def _last_packet_s(container: av.container.InputContainer, info: VideoInfo) -> float:
+    """Seconds from the first frame to the end of the last packet that can be read."""
+    stream = container.streams.video[0]
+    start = stream.start_time or 0
+    target_s = max(0.0, _MIN_DECODED_FRACTION * info.duration_s - 1.0)
+    container.seek(start + int(target_s / stream.time_base), stream=stream)
+    last = start
+    for packet in container.demux(stream):
+        if packet.pts is not None:
+            last = max(last, packet.pts + (packet.duration or 0))
+    return float((last - start) * stream.time_base)
+
+
+def _read_video(path: Path, only_key_frames: bool = False) -> Iterator[Frame]:
+    count, first_s, expected = 0, 0.0, 0
+    try:
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            if only_key_frames:
+                stream.codec_context.skip_frame = "NONKEY"
+            else:
+                expected = stream.frames
+            for decoded in container.decode(stream):
+                time_s = decoded.time if decoded.time is not None else count / float(stream.average_rate)
+                first_s = time_s if count == 0 else first_s
+                yield Frame(count, time_s - first_s, lambda decoded=decoded: _upright(decoded))
+                count += 1
+    except (av.error.FFmpegError, OSError) as error:
+        raise _unreadable(path, error) from error
+    if count == 0 or count < _MIN_DECODED_FRACTION * expected:
+        raise _truncated(path, f"{count} frames", f"{expected} frames")
+
+
+def _upright(decoded: av.VideoFrame) -> np.ndarray:
+    """Pixels as a player shows them: phones store portrait videos lying down."""
+    return np.ascontiguousarray(np.rot90(decoded.to_ndarray(format="rgb24"), round(decoded.rotation / 90)))
+
+
+def _image_paths(path: Path) -> list[Path]:
+    images = (child for child in path.iterdir() if child.suffix.lower() in IMAGE_SUFFIXES)
+    return sorted(images, key=lambda image: natural_key(image.name))
+
+
+def _probe_images(path: Path, fps: float | None) -> VideoInfo:
+    images = _image_paths(path)
+    if not images:
+        raise InputError(
+            f"A camera's folder must hold images ({', '.join(IMAGE_SUFFIXES)}). "
+            f"Received: {path} with none. Fill or remove it."
+        )
+    if fps is None:
+        raise InputError(
+            f"A folder of images has no frame rate of its own. Received: {path}. "
+            "Write `fps = 30.0` (its true rate) into recordings.toml."
+        )
+    height, width = _read_image(images[0]).shape[:2]
+    return VideoInfo(fps, len(images), len(images) / fps, width, height)
+
+
+def _read_images(path: Path, fps: float | None) -> Iterator[Frame]:
+    for index, image in enumerate(_image_paths(path)):
+        yield Frame(index, index / fps, lambda image=image: _read_image(image))
+
+
+def _read_image(path: Path) -> np.ndarray:
+    pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if pixels is None:
+        raise InputError(f"An image must be readable. Received: {path}. Remove or replace it.")
+    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    return InputError(
+        f"A video must be readable to its end. Received: {path} ({error}). Copy or convert it again; "
+        "a file whose recording or copying was interrupted cannot be used."
+    )
+
+
+def _truncated(path: Path, found: str, promised: str) -> InputError:
+    return InputError(
+        f"A video must be as long as its header says. Received: {path} with {found} of {promised}. "
+        "It is truncated or damaged: copy or convert it again."
+    )

@@ -1,0 +1,164 @@
+"""Turns videos or the studio into a dataset: python -m mcss_tf.prepare --source=... --input=... --output=..."""
+
+import dataclasses
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+from rich import progress
+
+import mcss_tf
+from mcss_tf.data.boxes import BOX_MODES
+from mcss_tf.data.dataset import SPLITS, PreparedDataset
+from mcss_tf.data.preparation import prepare_dataset
+from mcss_tf.data.sources.base import SequenceSpec, Source
+from mcss_tf.data.sources.recordings import RecordingOptions, RecordingsSource
+from mcss_tf.data.sources.studio import StudioOptions, StudioSource
+from mcss_tf.errors import InputError
+
+FLAGS = flags.FLAGS
+flags.DEFINE_enum("source", None, ["recordings", "studio"], "Where images come from.")
+flags.DEFINE_string(
+    "input", None, "recordings: the folder of subjects. studio: BVH files or npz of motion capture, optional."
+)
+flags.DEFINE_string("output", None, "Folder of the dataset; an interrupted one goes on.")
+flags.DEFINE_integer("crop_size", None, "Side of the crops in pixels; recordings: 128, studio: its config's.")
+flags.DEFINE_integer("stride", 1, "recordings: take every n-th frame.")
+flags.DEFINE_enum("boxes", "auto", BOX_MODES, "recordings: where the person's boxes come from.")
+flags.DEFINE_float("context", 1.25, "recordings: side of the square crop over the longer side of the person.")
+flags.DEFINE_float(
+    "tolerance_ms", None, "recordings: how far apart paired frames may be; default: half a frame interval."
+)
+flags.DEFINE_integer("workers", os.cpu_count(), "Processes.", lower_bound=1)
+config_flags.DEFINE_config_file(
+    "config", None, "studio: a config whose `studio` holds fields of StudioOptions.", lock_config=True
+)
+flags.mark_flags_as_required(["source", "output"])
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command line; returns the exit status."""
+    del argv
+    logging.set_verbosity(logging.WARNING)
+    try:
+        source, crop_size, arguments = _build_source()
+        output = Path(FLAGS.output)
+        _check_apart(output, FLAGS.input)
+        specs = source.sequences()
+        print(_describe(specs))
+        dataset = _run(source, specs, output, crop_size, arguments)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(_summary(dataset))
+    return 0
+
+
+def _build_source() -> tuple[Source, int, dict[str, Any]]:
+    """Returns the source, the side of its crops, and everything that the records depend on."""
+    if FLAGS.source == "studio":
+        options = _studio_options()
+        source: Source = StudioSource(options)
+    else:
+        if FLAGS.input is None:
+            raise InputError(
+                "--source=recordings needs --input. Received: none. Give the folder of subjects."
+            )
+        options = RecordingOptions(
+            root=Path(FLAGS.input).resolve(),
+            crop_size=FLAGS.crop_size or 128,
+            stride=FLAGS.stride,
+            boxes=FLAGS.boxes,
+            context=FLAGS.context,
+            tolerance_ms=FLAGS.tolerance_ms,
+        )
+        source = RecordingsSource(options)
+    arguments = {"version": mcss_tf.__version__, "source": FLAGS.source}
+    arguments |= {name: _jsonable(value) for name, value in dataclasses.asdict(options).items()}
+    return source, options.crop_size, arguments
+
+
+def _studio_options() -> StudioOptions:
+    config = FLAGS.config.get("studio") if FLAGS.config is not None else None
+    values = dict(config or {})
+    known = {field.name for field in dataclasses.fields(StudioOptions)}
+    if set(values) - known:
+        raise InputError(
+            f"`studio` in a config has the fields {', '.join(sorted(known))}. "
+            f"Received: {', '.join(sorted(set(values) - known))}. Correct the spelling."
+        )
+    if FLAGS.crop_size is not None:
+        values["crop_size"] = FLAGS.crop_size
+    if FLAGS.input is not None:
+        values["motion"] = str(Path(FLAGS.input).resolve())
+    return StudioOptions(**values)
+
+
+def _jsonable(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value
+
+
+def _check_apart(output: Path, source: str | None) -> None:
+    """A dataset inside the recordings would be taken for a subject the next time."""
+    if source is None:
+        return
+    inside, outside = output.resolve(), Path(source).resolve()
+    if inside.is_relative_to(outside) or outside.is_relative_to(inside):
+        raise InputError(
+            f"--output must lie outside of --input, and the other way round. Received: --input={source}, "
+            f"--output={output}. Choose another folder."
+        )
+
+
+def _run(
+    source: Source, specs: list[SequenceSpec], output: Path, crop_size: int, arguments: dict[str, Any]
+) -> PreparedDataset:
+    """Prepares under a progress bar with rate and time left."""
+    expected = sum(max(1, round(spec.duration_s * spec.fps)) for spec in specs)
+    columns = (
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TextColumn("{task.fields[rate]:.0f} instants/s"),
+        progress.TimeRemainingColumn(),
+    )
+    start_s = time.monotonic()
+    with progress.Progress(*columns) as bar:
+        task = bar.add_task("preparing", total=expected, rate=0.0)
+
+        def report(num_instants: int) -> None:
+            done = bar.tasks[0].completed + num_instants
+            bar.update(task, advance=num_instants, rate=done / max(time.monotonic() - start_s, 1e-3))
+
+        return prepare_dataset(source, specs, output, crop_size, arguments, FLAGS.workers, report)
+
+
+def _describe(specs: list[SequenceSpec]) -> str:
+    lines = [f"{len(specs)} sequences of {len({spec.subject for spec in specs})} subjects"]
+    for spec in specs:
+        boxes = f", boxes from {spec.box_mode}" if hasattr(spec, "box_mode") else ""
+        lines.append(
+            f"  {spec.name}: {len(spec.cameras)} cameras, {spec.duration_s:.1f} s at {spec.fps:g} instants/s{boxes}"
+        )
+    return "\n".join(lines)
+
+
+def _summary(dataset: PreparedDataset) -> str:
+    lines = [f"wrote {dataset.path}"]
+    for split in SPLITS:
+        part = dataset.metadata["splits"][split]
+        lines.append(
+            f"  {split}: {part['num_instants']} instants, {part['num_images']} images of {', '.join(part['subjects'])}"
+        )
+    lines.append("  " + ", ".join(f"{name} {count}" for name, count in dataset.metadata["counts"].items()))
+    lines.append(f"look at {dataset.path / 'contact_sheet.png'} before you train")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    app.run(main)
