@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from mcss_tf.errors import InputError
+from mcss_tf.studio.kinematics import axis_rotation
 
 _CHANNELS = ("Xposition", "Yposition", "Zposition", "Xrotation", "Yrotation", "Zrotation")
 
@@ -51,7 +52,7 @@ class Bvh:
                     # A position channel replaces the offset along its axis.
                     shift[:, "XYZ".index(name[0])] = value
                 else:
-                    turn = turn @ _axis_rotation(np.radians(value), name[0])
+                    turn = turn @ axis_rotation(np.radians(value), name[0].lower())
             parent = self.parents[joint]
             if parent < 0:
                 positions.append(shift)
@@ -182,12 +183,3 @@ def _number_or_none(word: str) -> float | None:
         return float(word)
     except ValueError:
         return None
-
-
-def _axis_rotation(angle: np.ndarray, axis: str) -> np.ndarray:
-    cos, sin = np.cos(angle), np.sin(angle)
-    first, second = {"X": (1, 2), "Y": (2, 0), "Z": (0, 1)}[axis]
-    out = np.tile(np.eye(3), (len(angle), 1, 1))
-    out[:, first, first] = out[:, second, second] = cos
-    out[:, first, second], out[:, second, first] = -sin, sin
-    return out

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from mcss_tf.studio.body import Shapes
 from mcss_tf.studio.raycast import Hits
+from mcss_tf.studio.shapes import Shapes
 from mcss_tf.studio.wardrobe import CHECKS, HAIR, HOOPS, PRINT, SHIRT, SKIN, SPECKLES, STRIPES, Outfit
 
 

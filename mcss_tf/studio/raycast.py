@@ -10,7 +10,7 @@ import dataclasses
 import numpy as np
 
 from mcss_tf.geometry.cameras import Camera
-from mcss_tf.studio.body import Shapes
+from mcss_tf.studio.shapes import Shapes, bounds, local_frames
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,45 +30,6 @@ class Hits:
     depth: np.ndarray
     local: np.ndarray
     normal: np.ndarray
-
-
-def local_frames(shapes: Shapes) -> tuple[np.ndarray, np.ndarray]:
-    """Returns rotations [P, 3, 3] world to local (x across, y front, z axis) and axis lengths [P]."""
-    axis = shapes.end - shapes.start
-    # Neither end sphere may swallow the other: the side between them would not exist.
-    slope = np.abs(shapes.radius_start - shapes.radius_end)
-    height = np.maximum(np.linalg.norm(axis, axis=-1), 1.01 * slope + 1)
-    z = axis / np.maximum(np.linalg.norm(axis, axis=-1, keepdims=True), 1e-6)
-    y = shapes.front - (shapes.front * z).sum(-1, keepdims=True) * z
-    # A front along the axis leaves the roll open; any perpendicular direction will do.
-    spare = np.eye(3)[np.abs(z).argmin(-1)]
-    spare = spare - (spare * z).sum(-1, keepdims=True) * z
-    size = np.linalg.norm(y, axis=-1, keepdims=True)
-    y = np.where(size > 1e-6, y, spare)
-    y = y / np.linalg.norm(y, axis=-1, keepdims=True)
-    return np.stack([np.cross(y, z), y, z], axis=1), height
-
-
-def bounds(shapes: Shapes, camera: Camera) -> np.ndarray:
-    """Returns rectangles [P, 4] x0, y0, x1, y1 that hold each shape's picture."""
-    widest = np.maximum(1.0, shapes.depth)
-    boxes = []
-    for centre, radius in ((shapes.start, shapes.radius_start), (shapes.end, shapes.radius_end)):
-        inside = centre @ camera.rotation.T + camera.translation_mm
-        boxes.append(_sphere_bounds(inside, radius * widest, camera.matrix))
-    return np.concatenate([np.minimum(*(b[:, :2] for b in boxes)), np.maximum(*(b[:, 2:] for b in boxes))], 1)
-
-
-def _sphere_bounds(centre: np.ndarray, radius: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """Bounds of spheres [P, 3] in camera coordinates: the two tangents in the x-z and in the y-z plane."""
-    out = np.empty((len(centre), 4))
-    z2 = centre[:, 2] ** 2 - radius**2
-    for axis, focal, middle in ((0, matrix[0, 0], matrix[0, 2]), (1, matrix[1, 1], matrix[1, 2])):
-        product = centre[:, axis] * centre[:, 2]
-        root = radius * np.sqrt(np.maximum(centre[:, axis] ** 2 + z2, 0))
-        out[:, axis] = focal * (product - root) / z2 + middle
-        out[:, axis + 2] = focal * (product + root) / z2 + middle
-    return out
 
 
 def cast(shapes: Shapes, camera: Camera, size: int, matrix: np.ndarray) -> Hits:

@@ -6,10 +6,14 @@ import cv2
 import numpy as np
 
 from mcss_tf.geometry.cameras import Camera
-from mcss_tf.studio import raycast
-from mcss_tf.studio.body import Body, Shapes, body_shapes
+from mcss_tf.studio.anatomy import body_shapes
+from mcss_tf.studio.backdrop import background
+from mcss_tf.studio.body import Body
 from mcss_tf.studio.cloth import surface_colours
-from mcss_tf.studio.room import Room, background
+from mcss_tf.studio.lighting import brightness, floor_shadow
+from mcss_tf.studio.raycast import cast
+from mcss_tf.studio.room import Room
+from mcss_tf.studio.shapes import Shapes, bounds
 
 # Rays per output pixel and axis; the crop is averaged down, which smooths the outlines.
 _OVERSAMPLING = 2
@@ -68,7 +72,7 @@ class Renderer:
         shapes = body_shapes(body, points_mm)
         images, boxes = [], []
         for index, view in enumerate(self._views.values()):
-            box = square_box(raycast.bounds(shapes, view.camera))
+            box = square_box(bounds(shapes, view.camera))
             rng = np.random.default_rng([self._seed, 6, index, *key])
             images.append(self._draw(view, body, shapes, box, self.crop_size, rng))
             boxes.append(box)
@@ -93,58 +97,17 @@ class Renderer:
         matrix = np.diag([scale, scale, 1]) @ (
             view.camera.matrix + np.array([[0, 0, 0.5 - box[0]], [0, 0, 0.5 - box[1]], [0, 0, 0]])
         )
-        canvas = cv2.resize(_cut(view.empty, box), (fine, fine), interpolation=cv2.INTER_LINEAR)
-        shade = self._shadow(view, shapes, matrix, fine)
-        shade *= cv2.resize(_cut(view.is_floor, box), (fine, fine), interpolation=cv2.INTER_LINEAR)
+        canvas = _resize(_cut(view.empty, box), fine).copy()
+        shade = floor_shadow(shapes, self.room.light, view.camera, matrix, fine)
+        shade *= _resize(_cut(view.is_floor, box), fine)
         canvas *= (1 - shade)[..., None]
-        hits = raycast.cast(shapes, view.camera, fine, matrix)
-        rgb = surface_colours(body.outfit, shapes, hits) * self._light(hits, fine)[:, None]
+        hits = cast(shapes, view.camera, fine, matrix)
+        rgb = (
+            surface_colours(body.outfit, shapes, hits)
+            * brightness(hits, self.room.light, matrix, fine)[:, None]
+        )
         canvas.reshape(-1, 3)[hits.pixel] = rgb
-        if _OVERSAMPLING > 1:
-            canvas = cv2.resize(canvas, (size, size), interpolation=cv2.INTER_AREA)
-        return self._finish(canvas, view, rng)
-
-    def _light(self, hits: raycast.Hits, size: int) -> np.ndarray:
-        """Returns brightness [N]: sky light from above, the main light, and darkening behind nearer limbs."""
-        lambert = hits.normal @ self.room.light
-        light = 0.5 + 0.14 * hits.normal[:, 2] + 0.46 * np.clip(0.2 + 0.8 * lambert, 0, None)
-        # Where the surroundings are nearer than the pixel, light is blocked: the limb in front stands out.
-        # (Unsharp masking of the depth buffer, Luft et al., SIGGRAPH 2006.)
-        depth = np.zeros((size, size), np.float32)
-        weight = np.zeros((size, size), np.float32)
-        depth.reshape(-1)[hits.pixel] = hits.depth
-        weight.reshape(-1)[hits.pixel] = 1
-        radius = max(size // 24, 1) * 2 + 1
-        mean = cv2.blur(cv2.blur(depth, (radius, radius)), (radius, radius))
-        weight = cv2.blur(cv2.blur(weight, (radius, radius)), (radius, radius))
-        nearer = hits.depth - (mean / np.maximum(weight, 1e-6)).reshape(-1)[hits.pixel]
-        return light * (1 - 0.42 * np.clip(nearer / 160, -0.3, 1))
-
-    def _shadow(self, view: _View, shapes: Shapes, matrix: np.ndarray, size: int) -> np.ndarray:
-        """Returns the shadow [size, size] on the floor: the body along the light, and contact below it."""
-        mask = np.zeros((size, size), np.uint8)
-        contact = np.zeros((size, size), np.uint8)
-        angle = np.arange(8) * (2 * np.pi / 8)
-        circle = np.stack([np.cos(angle), np.sin(angle), 0 * angle], -1)
-        slant = self.room.light[:2] / self.room.light[2]
-        rims = []
-        for centre, radius in ((shapes.start, shapes.radius_start), (shapes.end, shapes.radius_end)):
-            rim = (centre[:, None] + radius[:, None, None] * 0.9 * circle).copy()
-            rim[..., :2] -= slant * rim[..., 2:]
-            rim[..., 2] = 0
-            rims.append(rim)
-        rims = np.concatenate(rims, 1) @ view.camera.rotation.T + view.camera.translation_mm
-        rims = rims @ matrix.T
-        outline = np.rint(rims[..., :2] / rims[..., 2:]).astype(np.int32)
-        for polygon, height in zip(outline, np.minimum(shapes.start[:, 2], shapes.end[:, 2]), strict=True):
-            hull = cv2.convexHull(polygon)
-            cv2.fillConvexPoly(mask, hull, 255)
-            if height < 160:
-                cv2.fillConvexPoly(contact, hull, 255)
-        wide, narrow = max(size // 16, 1) * 2 + 1, max(size // 48, 1) * 2 + 1
-        soft = cv2.blur(cv2.blur(mask, (wide, wide)), (wide, wide)).astype(np.float32)
-        near = cv2.blur(cv2.blur(contact, (narrow, narrow)), (narrow, narrow)).astype(np.float32)
-        return np.maximum(0.45 * soft, 0.55 * near) / 255
+        return self._finish(_resize(canvas, size), view, rng)
 
     def _finish(self, image: np.ndarray, view: _View, rng: np.random.Generator) -> np.ndarray:
         """Applies the camera's exposure, white balance and sensor noise."""
@@ -155,13 +118,18 @@ class Renderer:
         return np.clip(noisy + 0.5, 0, 255).astype(np.uint8)
 
 
-def square_box(bounds: np.ndarray) -> np.ndarray:
+def square_box(rectangles: np.ndarray) -> np.ndarray:
     """Returns the square [4] int x0, y0, x1, y1 (pixel edges) with context around rectangles [P, 4]."""
-    x0, y0 = bounds[:, :2].min(0)
-    x1, y1 = bounds[:, 2:].max(0)
+    x0, y0 = rectangles[:, :2].min(0)
+    x1, y1 = rectangles[:, 2:].max(0)
     side = int(np.ceil(_CONTEXT * max(x1 - x0, y1 - y0)))
     left, top = round(float(x0 + x1 - side) / 2), round(float(y0 + y1 - side) / 2)
     return np.array([left, top, left + side, top + side])
+
+
+def _resize(image: np.ndarray, size: int) -> np.ndarray:
+    shrinks = image.shape[0] > size
+    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
 def _cut(image: np.ndarray, box: np.ndarray) -> np.ndarray:
