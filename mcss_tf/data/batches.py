@@ -61,6 +61,7 @@ def train_batches(
     dataset.require("train")
     options = augmentation or Augmentation()
     source = _Batches(dataset, num_pairs, num_labelled, min_gap_s, labels, seed, shard, options)
+    source.plan(start_step)  # what cannot be planned is refused here, not in the middle of training
     num_pairs, num_labelled = num_pairs // shard[1], num_labelled // shard[1]
     steps = tf.data.Dataset.range(start_step, _NUM_STEPS)
     jpegs = steps.map(source.jpegs).unbatch()
@@ -147,10 +148,16 @@ class _Batches:
         self._steps_per_epoch = pairs.steps_per_epoch(dataset.index, rows, **counts)
         plan = functools.partial(pairs.plan_epoch, dataset.index, rows, **counts, min_gap_s=gap, seed=seed)
         # Two, because reading runs ahead into the next epoch while targets of this one are still asked for.
-        self._plan = functools.lru_cache(maxsize=2)(lambda epoch: plan(epoch=epoch))
+        self._plan_epoch = functools.lru_cache(maxsize=2)(lambda epoch: plan(epoch=epoch))
         self._lock = threading.Lock()
         self._num_joints = dataset.skeleton.num_joints
         self._part = slice(shard[0], None, shard[1])
+
+    def plan(self, step: int) -> tuple[pairs.EpochPlan, int]:
+        """Returns the plan of the epoch that `step` is in, and which of its batches this is."""
+        epoch, position = divmod(step, self._steps_per_epoch)
+        with self._lock:
+            return self._plan_epoch(epoch), position
 
     def jpegs(self, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the JPEGs of a step (anchors, positives, labelled) and a seed for each."""
@@ -170,9 +177,7 @@ class _Batches:
         )
 
     def _step(self, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        epoch, position = divmod(int(step), self._steps_per_epoch)
-        with self._lock:
-            plan = self._plan(epoch)
+        plan, position = self.plan(int(step))
         return (
             plan.rows[position, self._part],
             plan.cameras[position, self._part],

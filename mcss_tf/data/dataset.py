@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import threading
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -177,8 +178,8 @@ class PreparedDataset:
 
     def _pread(self, row: int, offset: int, length: int) -> bytes:
         path = self._shard_paths[self.index.shard[row]]
-        with self._descriptors.open(path) as descriptor:
-            data = os.pread(descriptor, length, offset)
+        descriptor = self._descriptors.get(path)
+        data = os.pread(descriptor.number, length, offset)
         if len(data) != length:
             raise InputError(
                 f"{path} must hold {length} bytes at offset {offset}. Received: {len(data)} bytes. "
@@ -195,50 +196,29 @@ def camera_to_json(camera: Camera) -> dict[str, Any]:
 
 
 class _Descriptors:
-    """Open files, at most `limit` of them kept, shared by threads.
-
-    A file that falls out while other threads read it is closed by the last of them.
-    """
+    """Open files, shared by threads; at most `limit` of them are kept."""
 
     def __init__(self, limit: int):
         self._limit = limit
         self._lock = threading.Lock()
-        self._open: collections.OrderedDict[Path, _Handle] = collections.OrderedDict()
+        self._open: collections.OrderedDict[Path, _Descriptor] = collections.OrderedDict()
 
-    def open(self, path: Path) -> "_Handle":
+    def get(self, path: Path) -> "_Descriptor":
+        """Returns the open file of `path`; it stays open while the caller holds it."""
         with self._lock:
-            handle = self._open.pop(path, None) or _Handle(os.open(path, os.O_RDONLY), self._lock)
-            self._open[path] = handle
-            handle.holders += 1
+            descriptor = self._open.pop(path, None) or _Descriptor(path)
+            self._open[path] = descriptor
             if len(self._open) > self._limit:
-                _, evicted = self._open.popitem(last=False)
-                evicted.release()
-            return handle
-
-    def __del__(self):
-        for handle in self._open.values():
-            handle.release()
+                self._open.popitem(last=False)
+            return descriptor
 
 
-class _Handle:
-    """A descriptor that closes when the cache and the last reader have let go."""
+class _Descriptor:
+    """A file descriptor that closes when the cache and the last reader have let go of it."""
 
-    def __init__(self, descriptor: int, lock: threading.Lock):
-        self._descriptor = descriptor
-        self._lock = lock
-        self.holders = 1  # the cache
-
-    def release(self) -> None:
-        self.holders -= 1
-        if not self.holders:
-            os.close(self._descriptor)
-
-    def __enter__(self) -> int:
-        return self._descriptor
-
-    def __exit__(self, *_) -> None:
-        with self._lock:
-            self.release()
+    def __init__(self, path: Path):
+        self.number = os.open(path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self.number)
 
 
 def _load_metadata(path: Path) -> tuple[dict[str, Any], str]:
