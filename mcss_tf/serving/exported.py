@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from mcss_tf.errors import InputError
+from mcss_tf.geometry.skeleton import Skeleton
 from mcss_tf.serving.versions import newest
 
 # Beside the graph in every version: names, units, sizes. Its presence makes a SavedModel one of ours.
@@ -40,14 +41,15 @@ class ExportedModel:
         self._images = self._loaded.signatures["images"]
 
     @property
-    def image_size(self) -> int:
-        """Side of the square that the network sees, pixels."""
-        return self.metadata["image_size"]
+    def crop_size(self) -> int:
+        """Side of the crops that `prepare` made for training, pixels."""
+        return self.metadata["crop"]["size"]
 
     @property
-    def pose(self) -> dict[str, Any] | None:
-        """Joint names, edges, unit and frame of `pose_mm`, or None if the model has no poses."""
-        return self.metadata["pose"]
+    def skeleton(self) -> Skeleton | None:
+        """All joints, the root among them, or None if the model has no poses."""
+        pose = self.metadata["pose"]
+        return None if pose is None else Skeleton.from_json(pose["skeleton"])
 
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """Maps uint8 images [B, H, W, 3] to `embedding` [B, D] and, with poses, `pose_mm` [B, K, 3]."""

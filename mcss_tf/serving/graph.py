@@ -19,7 +19,7 @@ def fit_square(images: tf.Tensor, size: int) -> tf.Tensor:
         size: side of the square, pixels.
 
     Returns:
-        float32 [batch, size, size, 3], 0..255.
+        float32 [batch, size, size, 3], whole numbers in 0..255.
     """
     shape = tf.shape(images)
     height, width = shape[1], shape[2]
@@ -32,8 +32,9 @@ def fit_square(images: tf.Tensor, size: int) -> tf.Tensor:
     new_height, new_width = fitted(height), fitted(width)
     resized = tf.image.resize(images, [new_height, new_width], antialias=True)
     top, left = (size - new_height) // 2, (size - new_width) // 2
+    # Training resizes to whole grey levels; so does serving, or the same crop would embed differently.
     padded = tf.pad(
-        resized, [[0, 0], [top, size - new_height - top], [left, size - new_width - left], [0, 0]]
+        tf.round(resized), [[0, 0], [top, size - new_height - top], [left, size - new_width - left], [0, 0]]
     )
     return tf.ensure_shape(padded, [None, size, size, 3])
 
@@ -42,15 +43,21 @@ def decode_images(image_bytes: tf.Tensor, size: int) -> tf.Tensor:
     """Decodes JPEG or PNG files of any sizes into float32 [batch, size, size, 3], 0..255."""
 
     def decode(contents: tf.Tensor) -> tf.Tensor:
-        image = tf.io.decode_image(contents, channels=3, expand_animations=False)
+        # decode_jpeg reads PNG as well, and unlike decode_image it can decode as accurately as in training.
+        image = tf.io.decode_jpeg(contents, channels=3, dct_method="INTEGER_ACCURATE")
         return fit_square(image[None], size)[0]
 
     # One by one, since sizes differ; the network then runs once on the whole batch.
     return tf.map_fn(decode, image_bytes, fn_output_signature=tf.TensorSpec([size, size, 3], tf.float32))
 
 
-def endpoints(model: keras.Model, image_size: int) -> dict[str, Endpoint]:
-    """Returns one function per signature; each takes its inputs in order and returns a dict of outputs."""
+def endpoints(model: keras.Model) -> dict[str, Endpoint]:
+    """Returns one function per signature; each takes its inputs in order and returns a dict of outputs.
+
+    Args:
+        model: square images [B, S, S, 3] in 0..255 to a dict of outputs.
+    """
+    image_size = model.input.shape[1]
 
     def embed(images: tf.Tensor) -> dict[str, Any]:
         outputs = model(images, training=False)

@@ -13,12 +13,11 @@ from mcss_tf.serving.signatures import SIGNATURES
 from mcss_tf.serving.versions import new_version, newest
 
 
-def write(model: keras.Model, image_size: int, metadata: dict[str, Any], folder: Path) -> Path:
+def write(model: keras.Model, metadata: dict[str, Any], folder: Path) -> Path:
     """Exports a model as the next version in a folder.
 
     Args:
         model: images [B, S, S, 3] in 0..255 to a dict of outputs; set to compute in float32.
-        image_size: S, pixels.
         metadata: JSON-able description, stored in the assets.
         folder: of the versions `1/`, `2/`, ...; made if absent.
 
@@ -31,7 +30,7 @@ def write(model: keras.Model, image_size: int, metadata: dict[str, Any], folder:
     to_float32(model)
     archive = keras.export.ExportArchive()
     archive.track(model)
-    for name, function in graph.endpoints(model, image_size).items():
+    for name, function in graph.endpoints(model).items():
         specs = [tensor.spec() for tensor in SIGNATURES[name].inputs]
         archive.add_endpoint(name, function, input_signature=specs)
     with new_version(folder) as temporary:

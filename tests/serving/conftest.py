@@ -6,8 +6,10 @@ import keras
 import numpy as np
 import pytest
 
+from mcss_tf.geometry.skeleton import HUMAN36M_17
 from mcss_tf.models.heads import build_mcss_model
 from mcss_tf.serving import saved_model
+from mcss_tf.serving.metadata import build_metadata
 
 IMAGE_SIZE = 32
 
@@ -34,5 +36,6 @@ def model() -> keras.Model:
 @pytest.fixture(scope="session")
 def export_folder(model: keras.Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("export") / "mcss"
-    saved_model.write(model, IMAGE_SIZE, {"image_size": IMAGE_SIZE, "pose": {"unit": "mm"}}, folder)
+    metadata = build_metadata(model, HUMAN36M_17, {"size": IMAGE_SIZE, "context": 1.2}, {})
+    saved_model.write(model, metadata, folder)
     return folder

@@ -97,6 +97,22 @@ def test_signatures_have_the_names_types_and_shapes_of_the_table(export_folder: 
                 assert specs[tensor.name].shape.as_list() == spec.shape.as_list()
 
 
+def test_jpeg_bytes_give_the_numbers_of_training(model: keras.Model, export_folder: Path) -> None:
+    # Larger than the network's square, and smooth as photographs are: decoding and resizing both matter.
+    rows = np.linspace(0, 255, 96, dtype=np.float32)
+    photo = np.stack(
+        [np.add.outer(rows, rows[::-1]) / 2, np.outer(rows, rows) / 255, np.outer(rows, 255 - rows) / 255], -1
+    )
+    jpeg = tf.io.encode_jpeg(photo.astype(np.uint8), quality=95)
+    decoded = tf.io.decode_jpeg(jpeg, channels=3, dct_method="INTEGER_ACCURATE")
+    resized = tf.round(tf.image.resize(decoded, [IMAGE_SIZE, IMAGE_SIZE], antialias=True))
+    signature = tf.saved_model.load(str(export_folder / "1")).signatures["serving_default"]
+    received = signature(image_bytes=jpeg[None])
+    expected = model(resized[None], training=False)
+    np.testing.assert_allclose(received["embedding"], expected["embedding"], atol=1e-4)
+    np.testing.assert_allclose(received["pose_mm"], expected["pose_mm"], rtol=1e-4, atol=1e-2)
+
+
 def test_bytes_of_different_sizes_share_a_batch(model: keras.Model, export_folder: Path) -> None:
     small, large = images(1)[0], np.full((90, 60, 3), 200, np.uint8)
     signature = tf.saved_model.load(str(export_folder / "1")).signatures["serving_default"]
@@ -109,9 +125,9 @@ def test_bytes_of_different_sizes_share_a_batch(model: keras.Model, export_folde
 
 def test_a_model_without_poses_exports_only_embeddings(tmp_path: Path) -> None:
     model = small_model(num_joints=None)
-    saved_model.write(model, IMAGE_SIZE, {"image_size": IMAGE_SIZE, "pose": None}, tmp_path / "mcss")
+    saved_model.write(model, {"image_size": IMAGE_SIZE, "pose": None}, tmp_path / "mcss")
     exported = ExportedModel(tmp_path / "mcss")
-    assert exported.pose is None
+    assert exported.skeleton is None
     assert exported(images(2)).keys() == {"embedding"}
 
 
@@ -122,7 +138,7 @@ def test_versions_are_added_and_never_overwritten(
     (folder / "7").mkdir(parents=True)
     (folder / "7" / "keep").write_text("mine")
     metadata = {"image_size": IMAGE_SIZE, "pose": None}
-    assert saved_model.write(model, IMAGE_SIZE, metadata, folder) == folder / "8"
+    assert saved_model.write(model, metadata, folder) == folder / "8"
     assert (folder / "7" / "keep").read_text() == "mine"
     assert json.loads((folder / "8" / "assets" / "mcss.json").read_text()) == metadata
     assert sorted(child.name for child in folder.iterdir()) == ["7", "8"]
@@ -142,7 +158,7 @@ def test_a_model_trained_in_mixed_precision_serves_float32(tmp_path: Path) -> No
     assert np.abs(rounded["pose_mm"] - expected["pose_mm"]).max() > 0.1, (
         "the model was not mixed to begin with"
     )
-    saved_model.write(mixed, IMAGE_SIZE, {"image_size": IMAGE_SIZE, "pose": {}}, tmp_path / "mcss")
+    saved_model.write(mixed, {"image_size": IMAGE_SIZE, "pose": {}}, tmp_path / "mcss")
     received = ExportedModel(tmp_path / "mcss")(given)
     np.testing.assert_allclose(received["embedding"], expected["embedding"], atol=1e-4)
     np.testing.assert_allclose(received["pose_mm"], expected["pose_mm"], rtol=1e-4, atol=1e-2)
@@ -159,5 +175,5 @@ def test_a_graph_with_python_in_it_is_refused_and_leaves_nothing(tmp_path: Path)
     embedding = keras.layers.GlobalAveragePooling2D()(CallsPython()(image))
     bad = keras.Model(image, {"embedding": embedding})
     with pytest.raises(RuntimeError, match=r"stock TensorFlow. Received: .*EagerPyFunc.* Take these out"):
-        saved_model.write(bad, IMAGE_SIZE, {}, tmp_path / "mcss")
+        saved_model.write(bad, {}, tmp_path / "mcss")
     assert list((tmp_path / "mcss").iterdir()) == []

@@ -1,0 +1,59 @@
+"""Poses and embeddings of a video: python -m mcss_tf.predict --model=DIR/mcss --input=VIDEO --output=DIR."""
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import app, flags
+
+from mcss_tf.data.boxes import BOX_MODES
+from mcss_tf.errors import InputError
+from mcss_tf.prediction.infer import predict_input
+from mcss_tf.prediction.inputs import Input
+from mcss_tf.prediction.overlay import write_overlay
+from mcss_tf.prediction.progress import Stages
+from mcss_tf.prediction.results import new_folder, write_results
+from mcss_tf.serving.exported import ExportedModel
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("model", None, "Folder that mcss_tf.export wrote; the newest version is used.")
+flags.DEFINE_string("input", None, "A video, an image, or a folder of images taken one after the other.")
+flags.DEFINE_string("output", None, "Folder for the results; must be new or empty.")
+flags.DEFINE_enum("boxes", "auto", BOX_MODES, "How the person is found; as in mcss_tf.prepare.")
+flags.DEFINE_float("fps", 30.0, "Frames per second of a folder of images; a video knows its own.")
+flags.DEFINE_integer("batch_size", 32, "Crops per call of the model.", lower_bound=1)
+flags.mark_flags_as_required(["model", "input", "output"])
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command line; returns the exit status."""
+    del argv
+    try:
+        with new_folder(Path(FLAGS.output)) as folder:
+            predict_into(folder)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"wrote {FLAGS.output}")
+    return 0
+
+
+def predict_into(folder: Path) -> None:
+    """Predicts the input and writes all results into a folder."""
+    model = ExportedModel(FLAGS.model)
+    given = Input(Path(FLAGS.input), FLAGS.boxes, model.metadata["crop"]["context"], FLAGS.fps)
+    print(f"{given.num_found} of {given.info.num_frames} frames show the person, by boxes={given.box_mode}")
+    if model.skeleton is None:
+        print("the model was trained without 3D labels: embeddings and overlay, but no poses, CSV or BVH")
+    start_s = time.monotonic()
+    with Stages(given.info.num_frames) as stages:
+        prediction = predict_input(model, given, FLAGS.batch_size, stages.start("predicting"))
+        write_results(prediction, {"input": FLAGS.input, "model": str(model.path)}, folder)
+        write_overlay(prediction, given, model.crop_size, folder, stages.start("drawing"))
+    frames_per_s = given.info.num_frames / (time.monotonic() - start_s)
+    print(f"predicted and drawn at {frames_per_s:.1f} frames/s")
+
+
+if __name__ == "__main__":
+    app.run(main)

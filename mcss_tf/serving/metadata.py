@@ -1,0 +1,77 @@
+"""What an exported model says about itself: assets/mcss.json."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+import mcss_tf
+from mcss_tf.errors import InputError
+from mcss_tf.geometry.skeleton import Skeleton
+from mcss_tf.serving.signatures import describe
+from mcss_tf.training.workdir import Run
+
+FORMAT_VERSION = 1
+
+
+def build_metadata(
+    model: keras.Model, skeleton: Skeleton, crop: dict[str, Any], training: dict[str, Any]
+) -> dict[str, Any]:
+    """Describes a model in JSON-able values.
+
+    Args:
+        model: the trained model; without the output `pose_mm` the description has `pose` null.
+        skeleton: of the dataset it was trained on.
+        crop: how `prepare` cut the training images: `size` in pixels, `context`, side over the person's.
+        training: what the run says of itself, passed on as it is.
+    """
+    embedding_dim = model.output["embedding"].shape[-1]
+    sizes = {"embedding_dim": embedding_dim, "num_joints": len(skeleton.non_root)}
+    return {
+        "format_version": FORMAT_VERSION,
+        "created_by": f"mcss_tf {mcss_tf.__version__}",
+        "image_size": model.input.shape[1],
+        "crop": crop,
+        "embedding_dim": embedding_dim,
+        "pose": _describe_pose(model, skeleton) if "pose_mm" in model.output else None,
+        "signatures": describe(model.output, sizes),
+        "training": training,
+    }
+
+
+def describe_run(run: Run) -> dict[str, Any]:
+    """Describes a finished run; joints and crops are those of the dataset that it was trained on.
+
+    Raises:
+        InputError: the dataset has been moved.
+    """
+    path = Path(run.info["dataset"]["path"]) / "dataset.json"
+    if not path.is_file():
+        raise InputError(
+            "An export takes joint names and crops from the dataset of its run. "
+            f"Received: a run on {path.parent}, which holds no dataset.json. Put the dataset back."
+        )
+    dataset = json.loads(path.read_text())
+    crop = {"size": dataset["crop_size"], "context": dataset.get("crop_context", 1.2)}
+    return build_metadata(run.model, Skeleton.from_json(dataset["skeleton"]), crop, run.info)
+
+
+def _describe_pose(model: keras.Model, skeleton: Skeleton) -> dict[str, Any]:
+    layer = model.get_layer("pose_mm")
+    return {
+        "unit": "mm",
+        "joint_names": [skeleton.joint_names[joint] for joint in skeleton.non_root],
+        "root_joint": skeleton.joint_names[skeleton.root],
+        "skeleton": skeleton.to_json(),
+        "edges": [[skeleton.joint_names[joint] for joint in edge] for edge in skeleton.edges],
+        "frame": "canonical: origin at the root joint, x towards the left hip in the ground plane, "
+        "y to the back, z up, right-handed",
+        "label_mean_mm": _rounded(layer.mean_mm),
+        "label_std_mm": _rounded(layer.std_mm),
+    }
+
+
+def _rounded(values: Any) -> list[list[float]]:
+    return np.round(keras.ops.convert_to_numpy(values).astype(float), 3).tolist()
