@@ -3,8 +3,8 @@
     python examples/pose2sim_to_recordings.py PROJECT RECORDINGS --subject=S1 --sequence=balancing
 
 PROJECT holds videos/<camera>.mp4, calibration.toml (or calibration/*.toml), and, where present,
-pose-associated/<camera>_json/*.json (or pose/...) of BODY_25B keypoints and one .trc. The .trc stays out unless
---labels is given.
+pose-associated/<camera>_json/*.json (or pose/...) of BODY_25B keypoints and one .trc, which stays out
+unless --labels is given.
 """
 
 import argparse

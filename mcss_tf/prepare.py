@@ -1,4 +1,4 @@
-"""Turns videos or the studio into a dataset: python -m mcss_tf.prepare --source=... --input=... --output=..."""
+"""Turns videos or the studio into a dataset: python -m mcss_tf.prepare --source=... --output=..."""
 
 import dataclasses
 import os
@@ -143,7 +143,7 @@ def _describe(specs: list[SequenceSpec]) -> str:
     for spec in specs:
         boxes = f", boxes from {spec.box_mode}" if hasattr(spec, "box_mode") else ""
         lines.append(
-            f"  {spec.name}: {len(spec.cameras)} cameras, {spec.duration_s:.1f} s at {spec.fps:g} instants/s{boxes}"
+            f"  {spec.name}: {len(spec.cameras)} cameras, {spec.duration_s:.1f} s, {spec.fps:g} instants/s{boxes}"
         )
     return "\n".join(lines)
 
@@ -152,9 +152,8 @@ def _summary(dataset: PreparedDataset) -> str:
     lines = [f"wrote {dataset.path}"]
     for split in SPLITS:
         part = dataset.metadata["splits"][split]
-        lines.append(
-            f"  {split}: {part['num_instants']} instants, {part['num_images']} images of {', '.join(part['subjects'])}"
-        )
+        subjects = ", ".join(part["subjects"])
+        lines.append(f"  {split}: {part['num_instants']} instants, {part['num_images']} images of {subjects}")
     lines.append("  " + ", ".join(f"{name} {count}" for name, count in dataset.metadata["counts"].items()))
     lines.append(f"look at {dataset.path / 'contact_sheet.png'} before you train")
     return "\n".join(lines)

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from mcss_tf import files
-from mcss_tf.data.dataset import PreparedDataset
+from mcss_tf.data.dataset import SPLITS, PreparedDataset
 from mcss_tf.data.records import decode_instant
 from mcss_tf.geometry.cameras import Camera, project
 from mcss_tf.geometry.skeleton import Skeleton
@@ -53,16 +53,17 @@ def _spread(values: np.ndarray, count: int) -> np.ndarray:
 
 
 def _row(dataset: PreparedDataset, row: int) -> np.ndarray:
-    """Draws one instant: a caption above one cell per camera of the dataset, empty where it did not see it."""
+    """Draws one instant: a caption above one cell per camera, empty where it did not see the person."""
     instant = decode_instant(dataset.read([row])[0])
     calibration = dataset.calibration(int(dataset.index.sequence[row])) or {}
     width = max(_CELL * len(dataset.cameras), 2 * _CELL)
     canvas = np.zeros((_CAPTION + _CELL, width, 3), np.uint8)
-    split = ("train", "test")[dataset.index.split[row]]
+    split = SPLITS[dataset.index.split[row]]
+    name = f"{instant['subject']}/{instant['sequence']}"
     _write(
         canvas,
         (4, 13),
-        f"{instant['subject']}/{instant['sequence']}  {instant['time_s']:.2f} s  frame {instant['frame']}  {split}",
+        f"{name}  {instant['time_s']:.2f} s  frame {instant['frame']}  {split}",
     )
     for view, camera in enumerate(instant["cameras"]):
         cell = cv2.resize(instant["images"][view], (_CELL, _CELL), interpolation=cv2.INTER_AREA)
@@ -96,7 +97,7 @@ def _draw_skeleton(cell: np.ndarray, points: np.ndarray, seen: np.ndarray, skele
         if seen[parent] and seen[child] and np.abs(points[[parent, child]]).max() < 10 * _CELL:
             name = skeleton.joint_names[child]
             colour = _LEFT if "left" in name else _RIGHT if "right" in name else _MIDDLE
-            ends = [tuple(int(round(float(x))) for x in points[joint]) for joint in (parent, child)]
+            ends = [tuple(round(float(x)) for x in points[joint]) for joint in (parent, child)]
             cv2.line(cell, *ends, colour, 1, cv2.LINE_AA)
 
 

@@ -17,7 +17,7 @@ _MIN_KEYPOINTS = 4  # fewer do not outline a body
 def read_keypoints(folder: Path, num_frames: int) -> np.ndarray:
     """Reads the keypoints of the person, one JSON a frame, numbered from 0 in the file name.
 
-    Of several people the one is taken who is seen most surely, largest, and without jumps from frame to frame.
+    Of several people the one is taken who is seen most surely, largest, and without jumps between frames.
 
     Args:
         folder: JSON files whose name ends in the frame number, such as `cam01.0000.json` or
@@ -94,8 +94,8 @@ def _read_people(path: Path) -> list[np.ndarray]:
         found = [np.array(person["pose_keypoints_2d"], float).reshape(-1, 3) for person in people if person]
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
-            'Keypoints must be OpenPose-style JSON: {"people": [{"pose_keypoints_2d": [x, y, confidence, ...]}]}. '
-            f"Received: {path} ({type(error).__name__}: {error}). Export the keypoints again."
+            'Keypoints must be OpenPose-style JSON: {"people": [{"pose_keypoints_2d": [x, y, confidence, ...]}]}.'
+            f" Received: {path} ({type(error).__name__}: {error}). Export the keypoints again."
         ) from error
     found = [np.nan_to_num(person) for person in found]
     return [person for person in found if (person[:, 2] >= _MIN_CONFIDENCE).sum() >= _MIN_KEYPOINTS]

@@ -10,17 +10,18 @@ from mcss_tf.data import tracking, video
 _SIDE = 320  # longest side at which motion is judged
 _NUM_SAMPLES = 61
 _MIN_DIFFERENCE = 30  # grey levels; soft shadows and compression noise stay below
-_MIN_AREA = 0.002  # of the frame
+_MIN_AREA = 0.001  # of the frame
 _STILL_FRACTION = 0.25  # of the time at which every pixel must show the background
+_TRACE = 0.01  # of the difference of a body, left out at each side
 _JOIN = 0.07  # of the longest side: limbs that far apart belong to one body
 
 
 def find_boxes(path: Path, fps: float | None = None) -> np.ndarray:
     """Returns the box of the moving person in every frame of a static camera.
 
-    The background is what each pixel shows most constantly (`still_background`). What differs from it is joined into bodies;
-    of several, the one that differs most and stays together in time is the person, so that a bystander at
-    the back of the room is not followed.
+    The background is what each pixel shows most constantly (`still_background`). What differs from it is
+    joined into bodies; of several, the one that differs most and stays together in time is the person, so
+    that a bystander at the back of the room is not followed.
 
     Args:
         path: a video, or a folder of images.
@@ -72,8 +73,8 @@ def bodies(pixels: np.ndarray, background: np.ndarray) -> list[tracking.Candidat
     Returns:
         Boxes in pixels; the score of a body is its share of all the difference. Empty where nothing differs.
     """
-    difference = cv2.absdiff(pixels, background).max(-1)
-    mask = (cv2.medianBlur(difference, 3) > _MIN_DIFFERENCE).astype(np.uint8)
+    difference = cv2.medianBlur(cv2.absdiff(pixels, background).max(-1), 3)
+    mask = (difference > _MIN_DIFFERENCE).astype(np.uint8)
     mask = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     reach = max(3, round(_JOIN * max(mask.shape)))
     joined = cv2.dilate(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
@@ -84,13 +85,19 @@ def bodies(pixels: np.ndarray, background: np.ndarray) -> list[tracking.Candidat
         body = (labels == label) & (mask > 0)
         if body.sum() >= _MIN_AREA * mask.size:
             score = float(difference[body].sum()) / total
-            found.append(tracking.Candidate(_extent(body), score))
+            excess = np.where(body, difference - float(_MIN_DIFFERENCE), 0.0)
+            found.append(tracking.Candidate(_extent(excess), score))
     return found
 
 
-def _extent(body: np.ndarray) -> np.ndarray:
-    rows, columns = np.flatnonzero(body.any(1)), np.flatnonzero(body.any(0))
-    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], float)
+def _extent(weight: np.ndarray) -> np.ndarray:
+    """Returns the box that holds the weight but for a trace at each side: reflections are faint."""
+    edges = []
+    for axis in (0, 1):
+        cumulated = np.cumsum(weight.sum(axis)) / weight.sum()
+        edges.append((np.searchsorted(cumulated, _TRACE), np.searchsorted(cumulated, 1 - _TRACE) + 1))
+    (x0, x1), (y0, y1) = edges
+    return np.array([x0, y0, x1, y1], float)
 
 
 def _shrink(pixels: np.ndarray) -> np.ndarray:

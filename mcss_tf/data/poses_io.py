@@ -100,8 +100,8 @@ def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray, list[str]]:
     if joints.shape != (len(frames), len(names), 3) or not len(frames) or frames.dtype.kind not in "iu":
         raise InputError(
             "poses.npz holds joints_mm [frames, joints, 3], whole numbers frames [frames] and "
-            f"joint_names [joints], at least one frame. Received: joints_mm {joints.shape}, {frames.dtype} frames "
-            f"{frames.shape}, {len(names)} joint_names in {path}. Write it again."
+            f"joint_names [joints], at least one frame. Received: joints_mm {joints.shape}, "
+            f"{frames.dtype} frames {frames.shape}, {len(names)} joint_names in {path}. Write it again."
         )
     return frames.astype(int), to_z_up(joints.astype(float), str(values.get("up_axis", "z"))), names
 

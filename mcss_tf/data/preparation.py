@@ -37,7 +37,7 @@ def prepare_dataset(
     num_workers: int,
     report: Report,
 ) -> PreparedDataset:
-    """Writes the dataset of `specs`; sequences that an interrupted run with equal arguments finished are kept.
+    """Writes the dataset of `specs`; sequences that an interrupted run of equal arguments finished are kept.
 
     Args:
         source: of the sequences.
@@ -52,8 +52,8 @@ def prepare_dataset(
         The dataset.
 
     Raises:
-        InputError: if `output` holds something else, a sequence cannot be prepared, a split stays empty, or the
-            disk is full.
+        InputError: if `output` holds something else, a sequence cannot be prepared, a split stays empty, or
+            the disk is full.
     """
     state = _open_state(output, arguments)
     results = {spec.name: result for spec in specs if (result := _kept(state, output, spec)) is not None}
@@ -178,8 +178,8 @@ def _open_state(output: Path, arguments: dict[str, Any]) -> Path:
     if before != now:
         changed = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
         raise InputError(
-            f"An interrupted preparation goes on with the same arguments. Received: other {', '.join(changed)} "
-            f"than before in {output}. Use the same command, or remove that folder."
+            "An interrupted preparation goes on with the same arguments. "
+            f"Received: other {', '.join(changed)} than before in {output}. Use the same command, or remove that folder."
         )
     return state
 
@@ -211,6 +211,6 @@ def _check_splits(results: dict[str, SequenceResult]) -> None:
     }
     if not all(counts.values()):
         raise InputError(
-            f"Both splits must have instants. Received: {counts['train']} train and {counts['test']} test instants. "
+            f"Both splits must have instants. Received: {counts['train']} train and {counts['test']} test. "
             "Record longer, lower --stride, or assign subjects to splits in recordings.toml."
         )

@@ -107,7 +107,7 @@ def _every(frames: Iterator[Frame], step_s: float) -> Iterator[Frame]:
 def _header(path: Path, container: av.container.InputContainer) -> VideoInfo:
     if not container.streams.video:
         raise InputError(
-            f"A camera's file must hold a video. Received: {path} without a video stream. Remove or replace it."
+            f"A camera's file must hold a video. Received: {path} without one. Remove or replace it."
         )
     stream = container.streams.video[0]
     duration_s = _duration_s(container, stream)

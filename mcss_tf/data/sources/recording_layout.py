@@ -29,8 +29,8 @@ def find_sequences(root: Path) -> list[tuple[str, Path]]:
     """
     if not root.is_dir():
         raise InputError(
-            f"--input must be a folder <subject>/<sequence>/<camera>.mp4. Received: {root}, which is no folder. "
-            "Check the path."
+            "--input must be a folder that holds <subject>/<sequence>/<camera>.mp4. "
+            f"Received: {root}, which is no folder. Check the path."
         )
     found = [(subject.name, sequence) for subject in _folders(root) for sequence in _folders(subject)]
     if not found:
@@ -66,9 +66,9 @@ def find_videos(sequence: Path, cameras: tuple[str, ...] | list[str] | None) -> 
     missing = [camera for camera in cameras or [] if camera not in videos]
     if missing or len(videos) < 2:
         raise InputError(
-            f"A sequence needs the videos of at least two cameras{' and of all that are listed' if missing else ''}."
-            f" Received: {sequence} with {', '.join(videos) or 'none'}{f', without {missing}' if missing else ''}. "
-            f"Videos end in {', '.join(VIDEO_SUFFIXES)}."
+            "A sequence needs videos of at least two cameras, and of all that recordings.toml lists for it. "
+            f"Received: {sequence} with {', '.join(videos) or 'none'}"
+            f"{f', without {missing}' if missing else ''}. Videos end in {', '.join(VIDEO_SUFFIXES)}."
         )
     return {camera: path for camera, path in videos.items() if cameras is None or camera in cameras}
 
@@ -122,8 +122,9 @@ def check_names(root: Path, found: list[tuple[str, Path]], settings: RecordingSe
     for what, named, there in rules:
         if named - there:
             raise InputError(
-                f"recordings.toml may only name a {what} that is there: {', '.join(sorted(there, key=natural_key))}. "
-                f"Received: {', '.join(sorted(named - there))} in {root / 'recordings.toml'}. Correct the name."
+                f"recordings.toml may only name a {what} that is there: "
+                f"{', '.join(sorted(there, key=natural_key))}. Received: {', '.join(sorted(named - there))} in "
+                f"{root / 'recordings.toml'}. Correct the name."
             )
 
 
@@ -166,8 +167,8 @@ def read_cameras(path: Path, cameras: tuple[str, ...]) -> dict[str, Camera]:
         matches = [camera] if camera in calibrated else alike
         if len(matches) != 1:
             raise InputError(
-                f"The calibration must hold every camera once. Received: {path} with {', '.join(calibrated)} for "
-                f"camera {camera}. Rename it there or rename the video."
+                f"The calibration must hold every camera once. Received: {path} with {', '.join(calibrated)} "
+                f"for camera {camera}. Rename it there or rename the video."
             )
         found[camera] = calibrated[matches[0]]
     return found

@@ -86,8 +86,8 @@ def _check(path: Path, prefix: str, values: Any, allowed: Mapping[str, Any]) -> 
     if not isinstance(values, dict) or set(values) - set(allowed):
         received = sorted(set(values) - set(allowed)) if isinstance(values, dict) else values
         raise InputError(
-            f"Known keys of {prefix or 'recordings.toml: '}{', '.join(allowed)}. Received: {received} in {path}. "
-            "Correct the spelling; docs/recordings.md lists every key."
+            f"{prefix[:-1] or 'recordings.toml'} has the keys {', '.join(allowed)}. Received: {received} in "
+            f"{path}. Correct the spelling; docs/recordings.md lists every key."
         )
     for key, value in values.items():
         kind = allowed[key]

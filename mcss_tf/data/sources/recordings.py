@@ -1,4 +1,4 @@
-"""The source `recordings`: one's own synchronised videos, in folders <root>/<subject>/<sequence>/<camera>.mp4."""
+"""The source `recordings`: one's own synchronised videos, <root>/<subject>/<sequence>/<camera>.mp4."""
 
 import dataclasses
 import logging
@@ -225,8 +225,8 @@ class RecordingsSource:
         if is_uneven and self.options.tolerance_ms is None:
             raise InputError(
                 "Cameras of a sequence must run at the same frame rate within "
-                f"{_MAX_RATE_DIFFERENCE:.0%}. Received: {listed} frames per second in {name}. Convert one, or say "
-                "with --tolerance_ms how far apart paired frames may be, with the slowest camera as `reference`."
+                f"{_MAX_RATE_DIFFERENCE:.0%}. Received: {listed} frames per second in {name}. Convert one, or "
+                "say with --tolerance_ms how far apart paired frames may be, the slowest camera as `reference`."
             )
 
     def _poses(self, spec: RecordingSequence) -> Poses | None:
@@ -263,15 +263,15 @@ def _common_time(
     if longest - shortest > allowed and not any(offsets_s.values()):
         raise InputError(
             f"Cameras of a sequence must last equally long, within {_MAX_LENGTH_DIFFERENCE_S:g} s or "
-            f"{_MAX_LENGTH_DIFFERENCE:.0%}. Received: {listed} in {name}. Trim the videos to the same take, or "
-            "write the cameras' offsets_s into recordings.toml."
+            f"{_MAX_LENGTH_DIFFERENCE:.0%}. Received: {listed} in {name}. Trim the videos to the same take, "
+            "or write the cameras' offsets_s into recordings.toml."
         )
     start_s = max(offsets_s.values())
     end_s = min(offsets_s[camera] + duration for camera, duration in durations.items())
     if end_s <= start_s:
         raise InputError(
-            f"Cameras of a sequence must run at the same time. Received: {listed} with offsets_s {offsets_s} in "
-            f"{name}. Correct offsets_s in recordings.toml."
+            f"Cameras of a sequence must run at the same time. Received: {listed} with offsets_s {offsets_s} "
+            f"in {name}. Correct offsets_s in recordings.toml."
         )
     return start_s, end_s
 
