@@ -51,7 +51,7 @@ def test_a_perfect_embedding_meets_the_oracle():
 
 
 def test_a_drawn_database():
-    """Query 0 (camera 0, subject 0) may find 1 and 3; across subjects only 3; 2 has the same camera."""
+    """Query 0 (camera 0, subject 0) may find 1, 3 and 4; across subjects 3 and 4; 2 has the same camera."""
     split = make_split(
         [[0.0], [5.0], [0.1], [2.0], [1.0]],
         np.random.default_rng(0).normal(size=(5, 16, 3)),
@@ -60,9 +60,16 @@ def test_a_drawn_database():
         subject=[0, 0, 1, 1, 1],
         has_pose=[True, True, True, True, False],
     )
-    np.testing.assert_array_equal(np.flatnonzero(candidates(split, 0, "same")), [1, 3])
-    np.testing.assert_array_equal(np.flatnonzero(candidates(split, 0, "cross")), [3])
-    np.testing.assert_array_equal(nearest(split.embedding, 0, candidates(split, 0, "same"), 5), [3, 1])
+    np.testing.assert_array_equal(np.flatnonzero(candidates(split, 0, "same")), [1, 3, 4])
+    np.testing.assert_array_equal(np.flatnonzero(candidates(split, 0, "cross")), [3, 4])
+    np.testing.assert_array_equal(nearest(split.embedding, 0, candidates(split, 0, "same"), 5), [4, 3, 1])
+    # Image 4 has no pose, so it is neither query nor database: the nearest of 0 and 1 are 3 and 2.
+    one, two, three = (split.pose_mm[image] for image in (0, 1, 2))
+    errors = [pa_mpjpe(one, split.pose_mm[3]), pa_mpjpe(two, three), pa_mpjpe(three, split.pose_mm[3])]
+    model_mm = mean_pa_mpjpe(split)["same"]["1"]["model_mm"]
+    nearest_of_3 = min((0, 2), key=lambda d: abs(split.embedding[d, 0] - 2.0))
+    errors.append(pa_mpjpe(split.pose_mm[3], split.pose_mm[nearest_of_3]))
+    np.testing.assert_allclose(model_mm, np.mean(errors), atol=1e-4)
 
 
 def test_equally_near_images_are_taken_in_order():

@@ -1,0 +1,226 @@
+"""report.html: one file that shows what an evaluation found, with nothing to download."""
+
+import base64
+import csv
+import html
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mcss_tf import files
+from mcss_tf.data.dataset import PreparedDataset
+from mcss_tf.evaluation import figures, gallery
+from mcss_tf.evaluation.embedded import EmbeddedSplit
+from mcss_tf.evaluation.summary import POSE_NAMES, Table, number, tables
+
+# Series of metrics.csv by panel; those that a run does not have are left out.
+_PANELS = {
+    "Losses": ("total", "metric", "pose"),
+    "Terms of the metric loss": ("pull", "push_anchor", "push_positive"),
+    "Admissible rows": ("admissible_fraction",),
+    "Spread of the embeddings": ("spread",),
+    "Threshold": ("threshold",),
+    "Learning rate": ("learning_rate",),
+}
+
+_STYLE = """
+body{margin:0;background:#f6f7f8;color:#222;font:15px/1.55 system-ui,-apple-system,"Segoe UI",sans-serif}
+main{max-width:1080px;margin:0 auto;padding:32px 24px 64px}
+h1{font-size:26px;font-weight:600;margin:0 0 4px}
+h2{font-size:18px;font-weight:600;margin:40px 0 12px}
+p,.note{color:#555;margin:6px 0 12px;max-width:76ch}
+.note{font-size:13px}
+section{background:#fff;border:1px solid #e4e6e8;border-radius:8px;padding:4px 24px 20px;margin-top:20px}
+section h2{margin-top:18px}
+.cards{display:flex;flex-wrap:wrap;gap:12px;margin-top:20px}
+.card{background:#fff;border:1px solid #e4e6e8;border-radius:8px;padding:14px 18px;min-width:136px;flex:1}
+.card b{display:block;font-size:25px;font-weight:600;color:#0072B2}
+.card span{font-size:13px;color:#666}
+table{border-collapse:collapse;margin:8px 0 4px;font-variant-numeric:tabular-nums}
+th,td{padding:5px 18px 5px 0;text-align:right;border-bottom:1px solid #eceef0}
+th{font-weight:500;color:#666;font-size:13px}
+th:first-child,td:first-child{text-align:left}
+img{max-width:100%}
+.row{display:flex;flex-wrap:wrap;gap:10px;align-items:flex-start;padding:12px 0;border-top:1px solid #eceef0}
+.row h3{flex-basis:100%;margin:0;font-size:13px;font-weight:500;color:#666}
+figure{margin:0;width:124px;font-size:12px;line-height:1.35;color:#555}
+figure img{width:118px;height:118px;object-fit:cover;border:3px solid #dfe3e6;border-radius:6px}
+figure.query img{border-color:#222}
+figure.hit img{border-color:#009E73}
+figure.pose{width:300px}
+figure.pose img{width:auto;height:220px;border:0}
+dt{font-weight:600;margin-top:10px}
+dd{margin:0;color:#555;max-width:80ch}
+"""
+
+_MEANING = {
+    "MPJPE": "Mean distance between predicted and true joints in millimetres, both canonical: pelvis at the "
+    "origin, turned so that the left hip lies on +x. Every mean is over the joints other than the pelvis "
+    "(16 of Human3.6M's 17; averaging over 17 would lower each number by 6 %).",
+    "N-MPJPE": "MPJPE after the best scale of each predicted pose: size does not count.",
+    "PA-MPJPE": "MPJPE after the best rotation, translation and scale of each predicted pose; no reflection.",
+    "Mean-PA-MPJPE@K": "Every image with a pose asks for its K nearest images by embedding, among images of "
+    "other views: of all subjects, or of other subjects only. Shown is the mean PA-MPJPE between the query's "
+    "true pose and those of the images found. The oracle ranks by PA-MPJPE itself; the difference to it is "
+    "what the embedding misses.",
+    "Same instant in another camera": "Needs no labels. For a frame of one camera, its nearest neighbour "
+    "among all frames of another camera of the same sequence must be the very same instant. Neighbouring "
+    "frames count as misses, so at high frame rates look at the median error in time as well. Chance is one "
+    "over the number of frames to choose from.",
+}
+
+
+def write_report(
+    path: str | Path,
+    *,
+    metrics: dict[str, Any],
+    split: EmbeddedSplit,
+    dataset: PreparedDataset,
+    metrics_csv: Path,
+    title: str,
+    baseline: dict[str, Any] | None = None,
+) -> None:
+    """Writes the report of one evaluation, atomically.
+
+    Args:
+        path: of the HTML file.
+        metrics: of `summary.measure`.
+        split: the images that were measured.
+        dataset: that they come from; their crops are shown.
+        metrics_csv: the run's training curves; left out where there is no such file.
+        title: name of the run.
+        baseline: metrics of another run, shown beside.
+    """
+    rows = "".join(_retrieval_row(row, split, dataset) for row in gallery.retrieval_rows(split))
+    sections = [
+        *(_section(table.title, _table(table), table.note) for table in tables(metrics, baseline)),
+        _not_measured(metrics["reasons"]),
+        _section("Training", _curves(metrics_csv)),
+        _section("Nearest images of other views", rows, "Query in black; the same instant in green."),
+        _section("Predicted and true poses", _poses(split, dataset),
+                 "True poses blue, predicted orange; from the best image to the worst by MPJPE."),
+        _section("Distances between instants and views", _distances(split, dataset),
+                 "A view-invariant embedding has dark blocks along the diagonal: one instant in all views."),
+        _section("Same instant, camera by camera (%)", _camera_matrix(metrics, dataset)),
+        _section("What the numbers mean", _meaning()),
+    ]  # fmt: skip
+    evaluated = (
+        f"{len(split)} images of {len(np.unique(split.row))} instants; subjects "
+        f"{', '.join(dataset.subjects[subject] for subject in np.unique(split.subject))}; "
+        f"cameras {', '.join(dataset.cameras[camera] for camera in np.unique(split.camera))}; "
+        f"dataset {dataset.path}"
+    )
+    page = (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head><body><main>"
+        f"<h1>{html.escape(title)}</h1><p>{html.escape(evaluated)}</p>{_cards(metrics)}"
+        f"{''.join(sections)}</main></body></html>\n"
+    )
+    files.write_text(path, page)
+
+
+def _section(title: str, body: str, note: str = "") -> str:
+    if not body:
+        return ""
+    note = f'<p class="note">{html.escape(note)}</p>' if note else ""
+    return f"<section><h2>{html.escape(title)}</h2>{body}{note}</section>"
+
+
+def _cards(metrics: dict[str, Any]) -> str:
+    cards = []
+    if metrics["pose"]:
+        cards += [(number(metrics["pose"][key], 0), f"{name}, mm") for key, name in POSE_NAMES.items()]
+    if metrics["sync"]:
+        hit, chance = metrics["sync"]["hit_at_1"], metrics["sync"]["chance"]
+        cards.append((f"{100 * hit:.0f} %", f"same instant in another camera, {hit / chance:.0f} x chance"))
+        cards.append((number(metrics["sync"]["median_error_ms"], 0), "ms, median error in time"))
+    inner = "".join(f'<div class="card"><b>{value}</b><span>{name}</span></div>' for value, name in cards)
+    return f'<div class="cards">{inner}</div>'
+
+
+def _table(table: Table) -> str:
+    def cells(values: list[str], tag: str) -> str:
+        return "<tr>" + "".join(f"<{tag}>{html.escape(value)}</{tag}>" for value in values) + "</tr>"
+
+    return f"<table>{cells(table.header, 'th')}{''.join(cells(row, 'td') for row in table.rows)}</table>"
+
+
+def _not_measured(reasons: dict[str, str]) -> str:
+    items = "".join(
+        f"<dt>{html.escape(what)}</dt><dd>{html.escape(why)}</dd>" for what, why in reasons.items()
+    )
+    return _section("Not measured", f"<dl>{items}</dl>" if items else "")
+
+
+def _curves(metrics_csv: Path) -> str:
+    if not metrics_csv.is_file():
+        return ""
+    with open(metrics_csv, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    panels = {
+        title: {
+            name: np.array([float(row[name] or "nan") for row in rows]) for name in names if name in rows[0]
+        }
+        for title, names in (_PANELS.items() if rows else ())
+    }
+    panels = {title: series for title, series in panels.items() if series}
+    if not panels:
+        return ""
+    return _image(figures.curves(np.array([float(row["step"]) for row in rows]), panels), "image/png")
+
+
+def _retrieval_row(row: gallery.RetrievalRow, split: EmbeddedSplit, dataset: PreparedDataset) -> str:
+    shown = _crop(row.query, split, dataset, "query", "query")
+    for name, neighbours in (("other views", row.same), ("other people", row.cross)):
+        for rank, neighbour in enumerate(neighbours, start=1):
+            kind = "hit" if neighbour.is_same_instant else ""
+            error = neighbour.pa_mpjpe_mm
+            distance = "" if error is None else f", {error:.0f} mm"
+            shown += _crop(neighbour.image, split, dataset, kind, f"{name} {rank}{distance}")
+    return f'<div class="row">{shown}</div>'
+
+
+def _crop(image: int, split: EmbeddedSplit, dataset: PreparedDataset, kind: str, caption: str) -> str:
+    jpeg = dataset.read_images(split.row[image : image + 1], split.camera[image : image + 1])[0]
+    sequence = dataset.sequences[split.sequence[image]]["sequence"]
+    place = f"{dataset.subjects[split.subject[image]]} {sequence}"
+    time = f"{dataset.cameras[split.camera[image]]}, {split.time_s[image]:.2f} s"
+    text = "<br>".join(html.escape(line) for line in (caption, place, time))
+    return f'<figure class="{kind}">{_image(jpeg, "image/jpeg")}<figcaption>{text}</figcaption></figure>'
+
+
+def _poses(split: EmbeddedSplit, dataset: PreparedDataset) -> str:
+    picked = gallery.best_to_worst(split)
+    pictures = gallery.skeleton_pictures(split, picked, dataset.skeleton)
+    return "".join(
+        f'<div class="row">{_crop(image, split, dataset, "", label)}'
+        f'<figure class="pose">{_image(picture, "image/png")}</figure></div>'
+        for (image, label, _), picture in zip(picked, pictures, strict=True)
+    )
+
+
+def _distances(split: EmbeddedSplit, dataset: PreparedDataset) -> str:
+    images, num_views = gallery.instants_by_views(split)
+    if not num_views:
+        return ""
+    embedding = split.embedding[images].astype(np.float64)
+    distances = np.linalg.norm(embedding[:, None] - embedding[None], axis=-1)
+    labels = [f"{split.time_s[i]:.2f} s {dataset.cameras[split.camera[i]]}" for i in images]
+    return _image(figures.distance_matrix(distances, labels, num_views), "image/png")
+
+
+def _camera_matrix(metrics: dict[str, Any], dataset: PreparedDataset) -> str:
+    if not metrics["sync"]:
+        return ""
+    return _image(figures.camera_matrix(metrics["sync"]["per_pair"], dataset.cameras), "image/png")
+
+
+def _meaning() -> str:
+    items = (f"<dt>{html.escape(name)}</dt><dd>{html.escape(text)}</dd>" for name, text in _MEANING.items())
+    return f"<dl>{''.join(items)}</dl>"
+
+
+def _image(data: bytes, kind: str) -> str:
+    return f'<img alt="" src="data:{kind};base64,{base64.b64encode(data).decode()}">'
