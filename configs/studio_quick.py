@@ -1,7 +1,8 @@
 """MCSS on the built-in studio, small enough for `make train`: 64 pixels, a few hundred steps.
 
-    python -m mcss_tf.train --config=configs/studio_quick.py --data=out/studio --workdir=out/mcss
-    python -m mcss_tf.train --config=configs/studio_quick.py --data=out/studio --workdir=out/baseline \
+    python -m mcss_tf.prepare --source=studio --config=configs/studio_quick.py --output=out/quick/data
+    python -m mcss_tf.train --config=configs/studio_quick.py --data=out/quick/data --workdir=out/quick/mcss
+    python -m mcss_tf.train --config=configs/studio_quick.py --data=out/quick/data --workdir=out/quick/baseline \
         --config.loss.metric_weight=0
 """
 
@@ -12,7 +13,16 @@ from configs import common
 
 def get_config() -> ConfigDict:
     config = common.get_config()
+    config.studio = ConfigDict()  # read by prepare
+    config.studio.train_subjects = ("S1", "S5", "S6", "S7", "S8")
+    config.studio.test_subjects = ("S9", "S11")
+    config.studio.num_cameras = 4
+    config.studio.num_train_instants = 400  # per subject
+    config.studio.num_test_instants = 160
+    config.studio.fps = 5.0
+    config.studio.crop_size = 64
     config.image_size = 64
+    config.labels.subjects = "S1"  # the paper's semi-supervised setting: one labelled person
     # Threshold 0 keeps every negative: the run is too short to afford a ramp.
     config.loss.threshold = 0.0
     config.train.steps = 500

