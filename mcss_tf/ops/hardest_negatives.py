@@ -5,7 +5,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from mcss_tf.errors import InputError
-from mcss_tf.ops import reference
+from mcss_tf.ops import library, reference, xla_call
 
 
 class HardestNegatives(NamedTuple):
@@ -48,11 +48,18 @@ def hardest_negatives(
     anchors, positives = tf.convert_to_tensor(anchors), tf.convert_to_tensor(positives)
     _check_embeddings(anchors, positives)
     threshold = tf.cast(threshold, tf.float32)
-    row_groups = _groups(row_groups, anchors, "row_groups")
-    column_groups = _groups(column_groups, positives, "column_groups")
-    return HardestNegatives(
-        *reference.hardest_negatives(anchors, positives, threshold, row_groups, column_groups)
-    )
+    row_groups = _checked_groups(row_groups, anchors, "row_groups")
+    column_groups = _checked_groups(column_groups, positives, "column_groups")
+    compiled = library.load()
+    if compiled is not None:
+        selected = xla_call.hardest_negatives(
+            anchors, positives, threshold, row_groups, column_groups, compiled.has_cuda
+        )
+    else:
+        row_groups = tf.range(tf.shape(anchors)[0]) if row_groups is None else row_groups
+        column_groups = tf.range(tf.shape(positives)[0]) if column_groups is None else column_groups
+        selected = reference.hardest_negatives(anchors, positives, threshold, row_groups, column_groups)
+    return HardestNegatives(*selected)
 
 
 def _check_embeddings(anchors, positives):
@@ -72,9 +79,9 @@ def _check_embeddings(anchors, positives):
         )
 
 
-def _groups(groups, embeddings, name):
+def _checked_groups(groups, embeddings, name):
     if groups is None:
-        return tf.range(tf.shape(embeddings)[0])
+        return None
     groups = tf.convert_to_tensor(groups, tf.int32)
     if not groups.shape.is_compatible_with(embeddings.shape[:1]):
         raise InputError(

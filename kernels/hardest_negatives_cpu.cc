@@ -1,0 +1,375 @@
+// The CPU implementation: preparation, threads, instruction sets. The inner loops are in hardest_negatives_tile.inc.
+//
+// Error bound. Let x, y be a row and a column, centred and scaled in float64, u = 2^-24, n = dim. The tiles compute
+//   h = -|x|^2/2 - |y|^2/2 + x.y = -|x - y|^2/2
+// in float32, as n fused steps from the start value. Each step rounds a number of at most |x|^2 + |y|^2; rounding x
+// and y themselves moves h by at most 2u(|x|^2 + |y|^2), the start value by u(|x|^2 + |y|^2). So the error is below
+//   e = (n + 8) u (|x|^2 + |y|^2) + underflow,
+// the sum of a share of the row and one of the column. (Unfused steps round twice: 2n.) With the shares added to the
+// start values the tiles hold upper bounds of h, and a pair matters only if its bound exceeds the -D^2/2 of its
+// row's or its column's best so far, and lies below -threshold^2/2 + 2e. The common centre keeps e small when
+// all embeddings lie close together, the power of two `scale` keeps squares in range.
+#include "kernels/hardest_negatives.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <condition_variable>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <vector>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace mcss {
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr uint64_t kNone = ~uint64_t{0};
+// Rows of one block, whose bounds a task keeps on its stack; a multiple of every tile height.
+constexpr int64_t kMaxBlockRows = 480;
+constexpr int64_t kBlockColumns = 1024;
+// Below this many multiply-adds another thread takes longer to wake than to help.
+constexpr double kMinParallelWork = 4e6;
+
+// One side (anchors or positives), prepared for the tiled product.
+struct Side {
+  const float* values;          // [num, padded_dim], as given
+  const int32_t* groups;        // [num]
+  int64_t num, tile;            // tile: rows (or columns) of one tile
+  float* packed;                // [num_tiles][dim][tile], centred and scaled; 0 where padded or not finite
+  float* start;                 // [num_tiles * tile], -|x|^2/2 + error; -inf where padded or not finite
+  float* error;                 // [num_tiles * tile], this side's share of the error bound
+  std::atomic<uint64_t>* best;  // [num], distance bits << 32 | index in the other side; kNone at first
+};
+
+struct Plan {
+  Side rows, columns;
+  int64_t dim, padded_dim;  // padded_dim: a multiple of 16
+  float threshold;
+  const double* centre;  // [padded_dim]
+  double scale;
+};
+
+// One implementation for each instruction set.
+struct Kernels {
+  int64_t tile_rows, tile_columns;
+  // Largest |x - centre| of the finite rows in [begin, end).
+  double (*spread)(const Plan& plan, const Side& side, int64_t begin, int64_t end);
+  // Fills packed, start and error of the tiles in [begin, end).
+  void (*pack)(const Plan& plan, const Side& side, int64_t begin, int64_t end);
+  // Offers every pair that may matter, of a range of row tiles x a range of column tiles.
+  void (*select)(const Plan& plan, int64_t row_tile_begin, int64_t row_tile_end, int64_t column_tile_begin,
+                 int64_t column_tile_end);
+};
+
+void SetBounds(const Plan& plan, double squared_norm, float* start, float* error) {
+  const double roundings = 2.0 * static_cast<double>(plan.dim) + 8;
+  const double underflow = (static_cast<double>(plan.dim) + 2) * 0x1p-124;
+  *error = static_cast<float>(roundings * 0x1p-24 * squared_norm * (1 + 0x1p-20) + underflow);
+  *start = static_cast<float>(-squared_norm / 2 + *error);
+}
+
+void Lower(std::atomic<uint64_t>& best, uint64_t candidate) {
+  uint64_t current = best.load(std::memory_order_relaxed);
+  while (candidate < current && !best.compare_exchange_weak(current, candidate, std::memory_order_relaxed)) {
+  }
+}
+
+// Distances are not negative, so their bits order like the numbers, and ties go to the lowest index.
+uint64_t Key(float distance, int64_t index) {
+  uint32_t bits;
+  std::memcpy(&bits, &distance, sizeof(bits));
+  return uint64_t{bits} << 32 | static_cast<uint64_t>(index);
+}
+
+float DistanceOf(uint64_t key) {
+  const uint32_t bits = static_cast<uint32_t>(key >> 32);
+  float distance;
+  std::memcpy(&distance, &bits, sizeof(distance));
+  return distance;
+}
+
+// Offers a pair of different groups, at float64 distance^2 `squared`, to the minima of its row and its column.
+void Offer(const Plan& plan, int64_t row, int64_t column, double squared) {
+  const float distance = static_cast<float>(std::sqrt(squared));
+  if (!(distance > plan.threshold) || !(distance < kInfinity)) return;
+  Lower(plan.rows.best[row], Key(distance, column));
+  Lower(plan.columns.best[column], Key(distance, row));
+}
+
+// A pair whose upper bound of -D^2/2 is not above this can neither beat nor tie with `best`.
+float FloorOf(const Plan& plan, const std::atomic<uint64_t>& best) {
+  const uint64_t key = best.load(std::memory_order_relaxed);
+  if (key == kNone) return -kInfinity;
+  const double distance = DistanceOf(key) * plan.scale;
+  return static_cast<float>(-0.5 * (1 + 0x1p-20) * distance * distance - 0x1p-124);
+}
+
+// A pair whose upper bound of -D^2/2 is above this, plus twice the column's error, is surely not above the threshold.
+float CeilingOf(const Plan& plan, float error) {
+  if (plan.threshold < 0) return kInfinity;
+  const double distance = plan.threshold * plan.scale;
+  return static_cast<float>(-0.5 * (1 - 0x1p-20) * distance * distance * (1 - 0x1p-20) + 2.0 * (1 + 0x1p-20) * error + 0x1p-124);
+}
+
+namespace portable {
+struct Isa {
+  typedef float Vector __attribute__((vector_size(16)));
+  static constexpr int kWidth = 4, kRows = 4, kVectors = 2;
+  static inline Vector Broadcast(float x) { return Vector{x, x, x, x}; }
+  static inline Vector Load(const float* x) {
+    Vector v;
+    __builtin_memcpy(&v, x, sizeof(v));
+    return v;
+  }
+  static inline Vector Fma(Vector a, Vector b, Vector sum) { return a * b + sum; }
+  static inline uint32_t Hits(Vector upper, Vector row_floor, Vector column_floor, Vector ceiling) {
+    const auto is_hit = ((upper > row_floor) | (upper > column_floor)) & (upper <= ceiling);
+    return (is_hit[0] & 1) | (is_hit[1] & 2) | (is_hit[2] & 4) | (is_hit[3] & 8);
+  }
+};
+#include "kernels/hardest_negatives_tile.inc"
+}  // namespace portable
+
+#if defined(__x86_64__)
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx2,fma")
+#endif
+namespace avx2 {
+struct Isa {
+  typedef __m256 Vector;
+  static constexpr int kWidth = 8, kRows = 6, kVectors = 2;
+  static inline Vector Broadcast(float x) { return _mm256_set1_ps(x); }
+  static inline Vector Load(const float* x) { return _mm256_loadu_ps(x); }
+  static inline Vector Fma(Vector a, Vector b, Vector sum) { return _mm256_fmadd_ps(a, b, sum); }
+  static inline uint32_t Hits(Vector upper, Vector row_floor, Vector column_floor, Vector ceiling) {
+    const Vector above = _mm256_cmp_ps(upper, _mm256_min_ps(row_floor, column_floor), _CMP_GT_OQ);
+    return _mm256_movemask_ps(_mm256_and_ps(above, _mm256_cmp_ps(upper, ceiling, _CMP_LE_OQ)));
+  }
+};
+#include "kernels/hardest_negatives_tile.inc"
+}  // namespace avx2
+#if defined(__clang__)
+#pragma clang attribute pop
+#pragma clang attribute push(__attribute__((target("avx512f,avx2,fma"))), apply_to = function)
+#else
+#pragma GCC pop_options
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx2,fma")
+#endif
+namespace avx512 {
+struct Isa {
+  typedef __m512 Vector;
+  static constexpr int kWidth = 16, kRows = 12, kVectors = 2;
+  static inline Vector Broadcast(float x) { return _mm512_set1_ps(x); }
+  static inline Vector Load(const float* x) { return _mm512_loadu_ps(x); }
+  static inline Vector Fma(Vector a, Vector b, Vector sum) { return _mm512_fmadd_ps(a, b, sum); }
+  static inline uint32_t Hits(Vector upper, Vector row_floor, Vector column_floor, Vector ceiling) {
+    const __mmask16 above = _mm512_cmp_ps_mask(upper, _mm512_min_ps(row_floor, column_floor), _CMP_GT_OQ);
+    return _mm512_mask_cmp_ps_mask(above, upper, ceiling, _CMP_LE_OQ);
+  }
+};
+#include "kernels/hardest_negatives_tile.inc"
+}  // namespace avx512
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+#endif  // __x86_64__
+
+InstructionSet Best() {
+  for (InstructionSet set : {InstructionSet::kAvx512, InstructionSet::kAvx2}) {
+    if (IsSupported(set)) return set;
+  }
+  return InstructionSet::kPortable;
+}
+
+const Kernels& KernelsOf(InstructionSet instruction_set) {
+#if defined(__x86_64__)
+  if (instruction_set == InstructionSet::kAvx512) return avx512::kKernels;
+  if (instruction_set == InstructionSet::kAvx2) return avx2::kKernels;
+#endif
+  return portable::kKernels;
+}
+
+// Runs task(0) ... task(num_tasks - 1) on the pool and the calling thread, and returns when all have run.
+// A helper that the pool starts late finds nothing left and never touches `task`, so a busy pool cannot block us.
+void ParallelFor(const ThreadPool& pool, int64_t num_tasks, const std::function<void(int64_t)>& task) {
+  struct Progress {
+    std::atomic<int64_t> next{0};
+    std::mutex mutex;
+    std::condition_variable all_done;
+    int64_t num_done = 0;
+  };
+  const auto progress = std::make_shared<Progress>();
+  const auto work = [progress, num_tasks, &task] {
+    int64_t num_done = 0;
+    for (int64_t i; (i = progress->next.fetch_add(1)) < num_tasks; ++num_done) task(i);
+    if (num_done == 0) return;
+    std::lock_guard<std::mutex> lock(progress->mutex);
+    progress->num_done += num_done;
+    if (progress->num_done == num_tasks) progress->all_done.notify_all();
+  };
+  const int64_t num_helpers = std::min(pool.num_threads, num_tasks) - 1;
+  for (int64_t i = 0; i < num_helpers; ++i) pool.schedule(work);
+  work();
+  std::unique_lock<std::mutex> lock(progress->mutex);
+  progress->all_done.wait(lock, [&] { return progress->num_done == num_tasks; });
+}
+
+int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// Cache-line aligned, not initialised.
+struct Buffer {
+  explicit Buffer(int64_t size)
+      : values(static_cast<float*>(::operator new(std::max<int64_t>(size, 1) * sizeof(float), std::align_val_t{64}))) {}
+  ~Buffer() { ::operator delete(values, std::align_val_t{64}); }
+  Buffer(const Buffer&) = delete;
+  float* const values;
+};
+
+// One side's memory: O(num * dim).
+class PreparedSide {
+ public:
+  PreparedSide(const Embeddings& given, bool is_bfloat16, int64_t dim, int64_t padded_dim, int64_t tile)
+      : size_(CeilDiv(given.num, tile) * tile),
+        copy_(is_bfloat16 || dim != padded_dim ? given.num * padded_dim : 0),
+        packed_(size_ * dim),
+        bounds_(2 * size_),
+        best_(new std::atomic<uint64_t>[given.num]) {
+    for (int64_t i = 0; i < given.num; ++i) best_[i].store(kNone, std::memory_order_relaxed);
+    side = {static_cast<const float*>(given.values), given.groups, given.num, tile, packed_.values,
+            bounds_.values, bounds_.values + size_, best_.get()};
+    if (is_bfloat16 || dim != padded_dim) {
+      side.values = copy_.values;
+      Widen(given, is_bfloat16, dim, padded_dim);
+    }
+  }
+  int64_t num_tiles() const { return size_ / side.tile; }
+
+  Side side;
+
+ private:
+  void Widen(const Embeddings& given, bool is_bfloat16, int64_t dim, int64_t padded_dim) {
+    for (int64_t i = 0; i < given.num; ++i) {
+      float* row = copy_.values + i * padded_dim;
+      for (int64_t d = 0; d < padded_dim; ++d) {
+        row[d] = d >= dim ? 0 : is_bfloat16 ? Bfloat16At(given.values, i * dim + d)
+                                            : static_cast<const float*>(given.values)[i * dim + d];
+      }
+    }
+  }
+  static float Bfloat16At(const void* values, int64_t i) {
+    const uint32_t bits = uint32_t{static_cast<const uint16_t*>(values)[i]} << 16;
+    float value;
+    std::memcpy(&value, &bits, sizeof(value));
+    return value;
+  }
+
+  int64_t size_;
+  Buffer copy_, packed_, bounds_;
+  std::unique_ptr<std::atomic<uint64_t>[]> best_;
+};
+
+// Coordinate-wise median of nine rows spread over both sides: as good a centre as the mean, and not led astray by an
+// outlier. Any centre gives the same outcome; a good one leaves fewer pairs to evaluate in float64.
+std::vector<double> Centre(const Plan& plan) {
+  std::vector<double> centre(plan.padded_dim, 0.0);
+  const int64_t num = plan.rows.num + plan.columns.num;
+  float sample[9];
+  for (int64_t d = 0; d < plan.dim; ++d) {
+    int count = 0;
+    for (int s = 0; s < 9; ++s) {
+      const int64_t i = num * s / 9;
+      const float* row = i < plan.rows.num ? plan.rows.values + i * plan.padded_dim
+                                           : plan.columns.values + (i - plan.rows.num) * plan.padded_dim;
+      if (std::isfinite(row[d])) sample[count++] = row[d];
+    }
+    std::nth_element(sample, sample + count / 2, sample + count);
+    if (count > 0) centre[d] = sample[count / 2];
+  }
+  return centre;
+}
+
+// Runs task(side, begin, end) over all tiles of both sides.
+void ForTiles(const ThreadPool& pool, const PreparedSide& rows, const PreparedSide& columns,
+              const std::function<void(const Side&, int64_t, int64_t)>& task) {
+  constexpr int64_t kTiles = 32;
+  const int64_t num_row_tasks = CeilDiv(rows.num_tiles(), kTiles);
+  ParallelFor(pool, num_row_tasks + CeilDiv(columns.num_tiles(), kTiles), [&](int64_t i) {
+    const PreparedSide& prepared = i < num_row_tasks ? rows : columns;
+    const int64_t begin = (i < num_row_tasks ? i : i - num_row_tasks) * kTiles;
+    task(prepared.side, begin, std::min(begin + kTiles, prepared.num_tiles()));
+  });
+}
+
+void Write(const Side& side, int32_t* index, float* distance) {
+  for (int64_t i = 0; i < side.num; ++i) {
+    const uint64_t key = side.best[i].load(std::memory_order_relaxed);
+    index[i] = key == kNone ? -1 : static_cast<int32_t>(key & 0xffffffff);
+    distance[i] = key == kNone ? kInfinity : DistanceOf(key);
+  }
+}
+
+}  // namespace
+
+bool IsSupported(InstructionSet instruction_set) {
+#if defined(__x86_64__)
+  if (instruction_set == InstructionSet::kAvx512) return __builtin_cpu_supports("avx512f");
+  if (instruction_set == InstructionSet::kAvx2) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#endif
+  return instruction_set == InstructionSet::kBest || instruction_set == InstructionSet::kPortable;
+}
+
+void HardestNegativesOnCpu(const Problem& problem, const Selection& selection, const ThreadPool& pool,
+                           InstructionSet instruction_set) {
+  static const InstructionSet best = Best();
+  const Kernels& kernels = KernelsOf(instruction_set == InstructionSet::kBest ? best : instruction_set);
+  const int64_t dim = problem.dim, padded_dim = CeilDiv(dim, 16) * 16;
+  PreparedSide rows(problem.rows, problem.is_bfloat16, dim, padded_dim, kernels.tile_rows);
+  PreparedSide columns(problem.columns, problem.is_bfloat16, dim, padded_dim, kernels.tile_columns);
+  Plan plan = {rows.side, columns.side, dim, padded_dim, problem.threshold, nullptr, 1.0};
+  const std::vector<double> centre = Centre(plan);
+  plan.centre = centre.data();
+
+  const double work = static_cast<double>(problem.rows.num) * problem.columns.num * dim;
+  const ThreadPool alone;
+  const ThreadPool& threads = work < kMinParallelWork ? alone : pool;
+
+  std::mutex mutex;
+  double spread = 0;
+  ForTiles(threads, rows, columns, [&](const Side& side, int64_t begin, int64_t end) {
+    const double here = kernels.spread(plan, side, begin * side.tile, std::min(end * side.tile, side.num));
+    std::lock_guard<std::mutex> lock(mutex);
+    spread = std::max(spread, here);
+  });
+  if (spread > 0) plan.scale = std::ldexp(1.0, -std::ilogb(spread));
+  ForTiles(threads, rows, columns,
+           [&](const Side& side, int64_t begin, int64_t end) { kernels.pack(plan, side, begin, end); });
+
+  // Tall enough to reuse a column tile, low enough to give every thread several blocks.
+  const int64_t block_rows = std::clamp(CeilDiv(rows.num_tiles(), 4 * threads.num_threads), int64_t{1},
+                                        kMaxBlockRows / kernels.tile_rows);
+  const int64_t block_columns = kBlockColumns / kernels.tile_columns;
+  const int64_t num_row_blocks = CeilDiv(rows.num_tiles(), block_rows);
+  const int64_t num_column_blocks = CeilDiv(columns.num_tiles(), block_columns);
+  ParallelFor(threads, num_row_blocks * num_column_blocks, [&](int64_t i) {
+    const int64_t row = i / num_column_blocks * block_rows, column = i % num_column_blocks * block_columns;
+    kernels.select(plan, row, std::min(row + block_rows, rows.num_tiles()), column,
+                   std::min(column + block_columns, columns.num_tiles()));
+  });
+  Write(rows.side, selection.row_index, selection.row_distance);
+  Write(columns.side, selection.column_index, selection.column_distance);
+}
+
+}  // namespace mcss
