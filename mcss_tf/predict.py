@@ -21,6 +21,9 @@ flags.DEFINE_string("model", None, "Folder that mcss_tf.export wrote; the newest
 flags.DEFINE_string("input", None, "A video, an image, or a folder of images taken one after the other.")
 flags.DEFINE_string("output", None, "Folder for the results; must be new or empty.")
 flags.DEFINE_enum("boxes", "auto", BOX_MODES, "How the person is found; as in mcss_tf.prepare.")
+flags.DEFINE_float(
+    "context", None, "Side of the square crop over the longer side of the person; default: as in training."
+)
 flags.DEFINE_float("fps", 30.0, "Frames per second of a folder of images; a video knows its own.")
 flags.DEFINE_integer("batch_size", 32, "Crops per call of the model.", lower_bound=1)
 flags.mark_flags_as_required(["model", "input", "output"])
@@ -42,7 +45,7 @@ def main(argv: Sequence[str]) -> int:
 def predict_into(folder: Path) -> None:
     """Predicts the input and writes all results into a folder."""
     model = ExportedModel(FLAGS.model)
-    given = Input(Path(FLAGS.input), FLAGS.boxes, model.metadata["crop"]["context"], FLAGS.fps)
+    given = Input(Path(FLAGS.input), FLAGS.boxes, FLAGS.context or model.crop_context, FLAGS.fps)
     print(f"{given.num_found} of {given.info.num_frames} frames show the person, by boxes={given.box_mode}")
     if model.skeleton is None:
         print("the model was trained without 3D labels: embeddings and overlay, but no poses, CSV or BVH")

@@ -46,6 +46,11 @@ class ExportedModel:
         return self.metadata["crop"]["size"]
 
     @property
+    def crop_context(self) -> float:
+        """Side of those crops over the longer side of the person."""
+        return self.metadata["crop"]["context"]
+
+    @property
     def skeleton(self) -> Skeleton | None:
         """All joints, the root among them, or None if the model has no poses."""
         pose = self.metadata["pose"]

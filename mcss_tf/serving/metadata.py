@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 import mcss_tf
+from mcss_tf.data.sources.recordings import RecordingOptions
 from mcss_tf.errors import InputError
 from mcss_tf.geometry.skeleton import Skeleton
 from mcss_tf.serving.signatures import describe
@@ -54,7 +55,7 @@ def describe_run(run: Run) -> dict[str, Any]:
             f"Received: a run on {path.parent}, which holds no dataset.json. Put the dataset back."
         )
     dataset = json.loads(path.read_text())
-    crop = {"size": dataset["crop_size"], "context": dataset.get("crop_context", 1.2)}
+    crop = {"size": dataset["crop_size"], "context": dataset.get("crop_context", RecordingOptions.context)}
     return build_metadata(run.model, Skeleton.from_json(dataset["skeleton"]), crop, run.info)
 
 
