@@ -2,8 +2,8 @@
 
     python -m mcss_tf.prepare --source=studio --config=configs/studio_quick.py --output=out/quick/data
     python -m mcss_tf.train --config=configs/studio_quick.py --data=out/quick/data --workdir=out/quick/mcss
-    python -m mcss_tf.train --config=configs/studio_quick.py --data=out/quick/data --workdir=out/quick/baseline \
-        --config.loss.metric_weight=0
+    python -m mcss_tf.train --config=configs/studio_quick.py --data=out/quick/data \
+        --workdir=out/quick/baseline --config.loss.metric_weight=0
 """
 
 from ml_collections import ConfigDict

@@ -80,7 +80,7 @@ def open_workdir(path: str | Path, config: ConfigDict, dataset: Any, command: li
     info = {
         "method": config.method,
         "seed": config.seed,
-        "dataset": {"path": str(dataset.path), "checksum": dataset.checksum},
+        "dataset": {"path": str(dataset.path.resolve()), "checksum": dataset.checksum},
         "versions": {
             "mcss_tf": mcss_tf.__version__,
             "tensorflow": tf.__version__,
