@@ -45,7 +45,7 @@ class Augmentation:
 
 
 def augment_image(image: tf.Tensor, seed: tf.Tensor, options: Augmentation) -> tf.Tensor:
-    """Changes one image; everything but the flip, which `flip_images` does for both images of a pair alike.
+    """Changes one image; all but the flip, which both images of a pair and the pose must share.
 
     Args:
         image: uint8 [S, S, 3].
@@ -96,11 +96,6 @@ def flip_canonical(
     canonical, valid = canonical_pose(mirrored, skeleton)
     mask = mask * (valid & (mask[..., skeleton.left_hip] > 0))[..., None]
     return canonical * (mask[..., None] > 0), mask.astype(joint_mask.dtype)
-
-
-def flip_images(images: tf.Tensor, is_flipped: tf.Tensor) -> tf.Tensor:
-    """Mirrors those of the images [B, S, S, 3] that `is_flipped` [B] marks."""
-    return tf.where(is_flipped[:, None, None, None], images[:, :, ::-1], images)
 
 
 class _Draws:

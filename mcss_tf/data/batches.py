@@ -159,21 +159,25 @@ class _Batches:
         with self._lock:
             return self._plan_epoch(epoch), position
 
-    def jpegs(self, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns the JPEGs of a step (anchors, positives, labelled) and a seed for each."""
-        jpegs, seeds = tf.numpy_function(self._read, [step], (tf.string, tf.int64), stateful=False)
-        return tf.ensure_shape(jpegs, [None]), tf.ensure_shape(seeds, [None, 2])
+    def jpegs(self, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Returns the JPEGs of a step (anchors, positives, labelled), their seeds, and which to mirror."""
+        dtypes = (tf.string, tf.int64, tf.bool)
+        jpegs, seeds, flips = tf.numpy_function(self._read, [step], dtypes, stateful=False)
+        return (
+            tf.ensure_shape(jpegs, [None]),
+            tf.ensure_shape(seeds, [None, 2]),
+            tf.ensure_shape(flips, [None]),
+        )
 
     def targets(self, step: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        """Returns groups [M], poses [L, J-1, 3], masks [L, J-1] and which images are mirrored [2M+L]."""
-        dtypes = (tf.int32, tf.float32, tf.float32, tf.bool)
-        group, pose_mm, mask, flips = tf.numpy_function(self._look_up, [step], dtypes, stateful=False)
+        """Returns groups [M], poses [L, J-1, 3] and masks [L, J-1]."""
+        dtypes = (tf.int32, tf.float32, tf.float32)
+        group, pose_mm, mask = tf.numpy_function(self._look_up, [step], dtypes, stateful=False)
         num_joints = self._num_joints - 1
         return (
             tf.ensure_shape(group, [None]),
             tf.ensure_shape(pose_mm, [None, num_joints, 3]),
             tf.ensure_shape(mask, [None, num_joints]),
-            tf.ensure_shape(flips, [None]),
         )
 
     def _step(self, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -185,36 +189,50 @@ class _Batches:
             plan.labelled_cameras[position, self._part],
         )
 
-    def _read(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+    def _read(self, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         rows, cameras, labelled_rows, labelled_cameras = self._step(step)
         all_rows = np.concatenate([rows, rows, labelled_rows])
         all_cameras = np.concatenate([cameras[:, 0], cameras[:, 1], labelled_cameras])
         jpegs = np.array(self._dataset.read_images(all_rows, all_cameras), object)
-        return jpegs, self._rng(step).integers(0, 2**62, (len(jpegs), 2))
+        flip_pair, flip_labelled = self._flips(step, len(rows), len(labelled_rows))
+        seeds = self._rng(step).integers(0, 2**62, (len(jpegs), 2))
+        return jpegs, seeds, np.concatenate([flip_pair, flip_pair, flip_labelled])
 
-    def _look_up(self, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    def _look_up(self, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         rows, _, labelled_rows, _ = self._step(step)
         skeleton, index = self._dataset.skeleton, self._dataset.index
         pose_mm, mask = index.canonical_mm[labelled_rows], index.joint_mask[labelled_rows]
-        is_flipped = self._rng(step, _FLIPS).random(len(rows) + len(labelled_rows)) < self._options.flip
-        flip_pair, flip_labelled = np.split(is_flipped, [len(rows)])
+        _, flip_labelled = self._flips(step, len(rows), len(labelled_rows))
         if flip_labelled.any():
             flipped_mm, flipped_mask = augment.flip_canonical(pose_mm, mask, skeleton)
             pose_mm = np.where(flip_labelled[:, None, None], flipped_mm, pose_mm)
             mask = np.where(flip_labelled[:, None], flipped_mask, mask)
         non_root = list(skeleton.non_root)
-        flips = np.concatenate([flip_pair, flip_pair, flip_labelled])
-        return rows.astype(np.int32), pose_mm[:, non_root], mask[:, non_root], flips
+        return rows.astype(np.int32), pose_mm[:, non_root], mask[:, non_root]
+
+    def _flips(self, step: int, num_pairs: int, num_labelled: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns bool [M] and [L], which pairs and which labelled images of a step are mirrored."""
+        is_flipped = self._rng(step, _FLIPS).random(num_pairs + num_labelled) < self._options.flip
+        return is_flipped[:num_pairs], is_flipped[num_pairs:]
 
     def _rng(self, step: int, *stream: int) -> np.random.Generator:
         return np.random.default_rng([self._seed, int(step), *self._shard, *stream])
 
 
 def _load_image(
-    jpeg: tf.Tensor, seed: tf.Tensor, *, image_size: int, crop_size: int, options: Augmentation
+    jpeg: tf.Tensor,
+    seed: tf.Tensor,
+    is_flipped: tf.Tensor,
+    *,
+    image_size: int,
+    crop_size: int,
+    options: Augmentation,
 ) -> tf.Tensor:
     image = _decode(jpeg, image_size=image_size, crop_size=crop_size)
-    return augment.augment_image(image, seed, options) if options.is_on else image
+    if not options.is_on:
+        return image
+    image = augment.augment_image(image, seed, options)
+    return tf.cond(is_flipped, lambda: tf.reverse(image, [1]), lambda: image)
 
 
 def _decode(jpeg: tf.Tensor, *, image_size: int, crop_size: int) -> tf.Tensor:
@@ -228,8 +246,7 @@ def _decode(jpeg: tf.Tensor, *, image_size: int, crop_size: int) -> tf.Tensor:
 
 
 def _assemble(step, images, targets, *, num_pairs: int, num_labelled: int) -> dict[str, tf.Tensor]:
-    group, pose_mm, pose_mask, flips = targets
-    images = augment.flip_images(images, flips)
+    group, pose_mm, pose_mask = targets
     anchors, positives, labelled = tf.split(images, [num_pairs, num_pairs, num_labelled])
     batch = {"step": step}
     if num_pairs:

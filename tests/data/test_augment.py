@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mcss_tf.data.augment import Augmentation, augment_image, flip_canonical, flip_images
+from mcss_tf.data.augment import Augmentation, augment_image, flip_canonical
 from mcss_tf.geometry.canonical import canonical_pose
 from mcss_tf.geometry.skeleton import HUMAN36M_17
 from tests.helpers import STANDING_MM
@@ -76,12 +76,6 @@ def test_masks_are_mirrored_and_need_the_right_hip():
     flipped, flipped_mask = flip_canonical(STANDING_MM * mask[:, None], mask, HUMAN36M_17)
     assert not flipped_mask.any()
     assert not flipped.any()
-
-
-def test_only_marked_images_are_mirrored(image):
-    received = flip_images(tf.stack([image, image]), tf.constant([True, False])).numpy()
-    np.testing.assert_array_equal(received[0], image[:, ::-1])
-    np.testing.assert_array_equal(received[1], image)
 
 
 def test_off_is_the_default_and_changes_nothing(image):
