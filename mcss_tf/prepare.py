@@ -142,9 +142,8 @@ def _describe(specs: list[SequenceSpec]) -> str:
     lines = [f"{len(specs)} sequences of {len({spec.subject for spec in specs})} subjects"]
     for spec in specs:
         boxes = f", boxes from {spec.box_mode}" if hasattr(spec, "box_mode") else ""
-        lines.append(
-            f"  {spec.name}: {len(spec.cameras)} cameras, {spec.duration_s:.1f} s, {spec.fps:g} instants/s{boxes}"
-        )
+        what = f"{len(spec.cameras)} cameras, {spec.duration_s:.1f} s, {spec.fps:g} instants/s{boxes}"
+        lines.append(f"  {spec.name}: {what}")
     return "\n".join(lines)
 
 

@@ -94,7 +94,7 @@ def _read_people(path: Path) -> list[np.ndarray]:
         found = [np.array(person["pose_keypoints_2d"], float).reshape(-1, 3) for person in people if person]
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
-            'Keypoints must be OpenPose-style JSON: {"people": [{"pose_keypoints_2d": [x, y, confidence, ...]}]}.'
+            'Keypoints must be OpenPose JSON: {"people": [{"pose_keypoints_2d": [x, y, confidence, ...]}]}.'
             f" Received: {path} ({type(error).__name__}: {error}). Export the keypoints again."
         ) from error
     found = [np.nan_to_num(person) for person in found]
@@ -114,5 +114,5 @@ def on_skeleton(folder: Path, num_frames: int, names: tuple[str, ...], skeleton:
             f"Received: {keypoints.shape[1]} in {folder}. Correct or remove it."
         )
     if not keypoints.shape[1]:
-        return np.zeros((num_frames, skeleton.num_joints, 3))
-    return map_joints(keypoints, names, skeleton, has_confidence=True)[0]
+        return np.zeros((num_frames, skeleton.num_joints, 3), np.float32)
+    return map_joints(keypoints, names, skeleton, has_confidence=True)[0].astype(np.float32)

@@ -179,7 +179,8 @@ def _open_state(output: Path, arguments: dict[str, Any]) -> Path:
         changed = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
         raise InputError(
             "An interrupted preparation goes on with the same arguments. "
-            f"Received: other {', '.join(changed)} than before in {output}. Use the same command, or remove that folder."
+            f"Received: other {', '.join(changed)} than before in {output}. "
+            "Use the same command, or remove that folder."
         )
     return state
 

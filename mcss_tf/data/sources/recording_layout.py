@@ -123,8 +123,8 @@ def check_names(root: Path, found: list[tuple[str, Path]], settings: RecordingSe
         if named - there:
             raise InputError(
                 f"recordings.toml may only name a {what} that is there: "
-                f"{', '.join(sorted(there, key=natural_key))}. Received: {', '.join(sorted(named - there))} in "
-                f"{root / 'recordings.toml'}. Correct the name."
+                f"{', '.join(sorted(there, key=natural_key))}. Received: {', '.join(sorted(named - there))} "
+                f"in {root / 'recordings.toml'}. Correct the name."
             )
 
 

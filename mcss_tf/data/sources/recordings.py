@@ -1,7 +1,6 @@
 """The source `recordings`: one's own synchronised videos, <root>/<subject>/<sequence>/<camera>.mp4."""
 
 import dataclasses
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from mcss_tf.data import boxes, crops, keypoints_io, synchrony, video
 from mcss_tf.data.poses_io import Poses, read_poses
 from mcss_tf.data.records import Instant
 from mcss_tf.data.sources import recording_layout as layout
+from mcss_tf.data.sources import recording_timing as timing
 from mcss_tf.data.sources.base import SequenceSpec
 from mcss_tf.data.sources.recording_settings import RecordingSettings, read_settings
 from mcss_tf.errors import InputError
@@ -18,12 +18,7 @@ from mcss_tf.geometry import joint_names
 from mcss_tf.geometry.cameras import Camera
 from mcss_tf.geometry.skeleton import HUMAN36M_17
 
-_log = logging.getLogger(__name__)
 _TEST_FRACTION = 0.25
-# Cameras of one sequence, unless the user explains the difference (--tolerance_ms, offsets_s).
-_MAX_RATE_DIFFERENCE = 0.01
-_MAX_LENGTH_DIFFERENCE_S, _MAX_LENGTH_DIFFERENCE = 0.5, 0.02
-_MIN_PAIRED = 0.1
 _KEYPOINT_NAMES = {
     "body_25": joint_names.BODY_25,
     "body_25b": joint_names.BODY_25B,
@@ -132,10 +127,7 @@ class RecordingsSource:
         Raises:
             InputError: if a video ends early, a camera never sees the person, or hardly pairs.
         """
-        squares = boxes.find_boxes(spec.box_mode, spec.folder, spec.videos, spec.infos, self.options.context)
-        keypoints = self._keypoints(spec)
-        poses = self._poses(spec)
-        rows = {} if poses is None else {int(frame): row for row, frame in enumerate(poses.frames)}
+        material = self._material(spec)
         paired = dict.fromkeys(spec.cameras, 0)
         num_instants = 0
         streams = {c: video.read_frames(spec.videos[c], spec.infos[c].fps) for c in spec.cameras}
@@ -147,11 +139,9 @@ class RecordingsSource:
             num_instants += 1
             for camera in frames:
                 paired[camera] += 1
-            visible = {c: f for c, f in frames.items() if _is_found(squares[c], f.index)}
-            if visible:
-                row = rows.get(frames[spec.reference].index)
-                yield self._instant(spec, time_s, frames, visible, squares, keypoints, poses, row)
-        _check_paired(spec, paired, num_instants)
+            if any(material.is_found(camera, frame.index) for camera, frame in frames.items()):
+                yield self._instant(spec, material, time_s, frames)
+        timing.check_paired(spec.name, paired, num_instants, spec.tolerance_s)
 
     def calibration(self, spec: RecordingSequence) -> dict[str, Camera] | None:
         """Reads the nearest cameras.toml: of the sequence, the subject or the root."""
@@ -160,25 +150,40 @@ class RecordingsSource:
                 return layout.read_cameras(folder / "cameras.toml", spec.cameras)
         return None
 
-    def _instant(self, spec, time_s, frames, visible, squares, keypoints, poses, row) -> Instant:
-        images = [
-            crops.crop(f.rgb(), squares[c][f.index], self.options.crop_size) for c, f in visible.items()
-        ]
-        points = [keypoints[c][f.index] for c, f in visible.items()] if keypoints else None
+    def _instant(
+        self, spec: RecordingSequence, material: "_Material", time_s: float, frames: dict[str, video.Frame]
+    ) -> Instant:
+        """Crops the views in which the person was found."""
+        views = {c: f for c, f in frames.items() if material.is_found(c, f.index)}
+        squares = [material.squares[c][f.index] for c, f in views.items()]
+        keypoints, poses = material.keypoints, material.poses
+        frame = frames[spec.reference].index
+        row = material.pose_rows.get(frame)
         return Instant(
             subject=spec.subject,
             sequence=spec.sequence,
             action=spec.action,
-            frame=frames[spec.reference].index,
+            frame=frame,
             time_s=time_s,
             split=spec.split_at(time_s),
-            cameras=list(visible),
-            images=images,
-            boxes_px=np.stack([squares[c][f.index] for c, f in visible.items()]).astype(np.float32),
+            cameras=list(views),
+            images=[
+                crops.crop(f.rgb(), square, self.options.crop_size)
+                for f, square in zip(views.values(), squares, strict=True)
+            ],
+            boxes_px=np.stack(squares).astype(np.float32),
             joints_mm=None if row is None else poses.joints_mm[row],
             joint_mask=None if row is None else poses.joint_mask[row],
-            keypoints_px=None if points is None else np.stack(points).astype(np.float32),
+            keypoints_px=keypoints and np.stack([keypoints[c][f.index] for c, f in views.items()]),
         )
+
+    def _material(self, spec: RecordingSequence) -> "_Material":
+        """Finds boxes and reads labels and keypoints, before the pass that crops."""
+        mode, context = spec.box_mode, self.options.context
+        squares = boxes.find_boxes(mode, spec.folder, spec.videos, spec.infos, context)
+        poses = self._poses(spec)
+        rows = {} if poses is None else {int(frame): row for row, frame in enumerate(poses.frames)}
+        return _Material(squares, self._keypoints(spec), poses, rows)
 
     def _spec(self, folder: Path, subject: str, split: str, settings: RecordingSettings) -> RecordingSequence:
         name = f"{subject}/{folder.name}"
@@ -187,8 +192,8 @@ class RecordingsSource:
         offsets_s = {**settings.offsets_s, **settings.sequences.get(name, {}).get("offsets_s", {})}
         offsets_s = {camera: float(offsets_s.get(camera, 0.0)) for camera in videos}
         reference = settings.reference or next(iter(videos))
-        self._check_rates(name, infos, settings.fps)
-        start_s, end_s = _common_time(name, infos, offsets_s)
+        timing.check_rates(name, infos, settings.fps, self.options.tolerance_ms is not None)
+        start_s, end_s = timing.common_time(name, infos, offsets_s)
         tolerance_s = synchrony.default_tolerance_s([info.fps for info in infos.values()])
         if self.options.tolerance_ms is not None:
             tolerance_s = self.options.tolerance_ms / 1000
@@ -213,22 +218,6 @@ class RecordingsSource:
             split=split,
         )
 
-    def _check_rates(self, name: str, infos: dict[str, video.VideoInfo], fps: float | None) -> None:
-        rates = {camera: info.fps for camera, info in infos.items()}
-        listed = ", ".join(f"{camera} {rate:.4g}" for camera, rate in rates.items())
-        if fps is not None and any(abs(rate - fps) > _MAX_RATE_DIFFERENCE * fps for rate in rates.values()):
-            raise InputError(
-                f"Videos must run at the fps of recordings.toml within {_MAX_RATE_DIFFERENCE:.0%}. "
-                f"Received: fps = {fps:g} and {listed} in {name}. Correct or remove fps."
-            )
-        is_uneven = max(rates.values()) > (1 + _MAX_RATE_DIFFERENCE) * min(rates.values())
-        if is_uneven and self.options.tolerance_ms is None:
-            raise InputError(
-                "Cameras of a sequence must run at the same frame rate within "
-                f"{_MAX_RATE_DIFFERENCE:.0%}. Received: {listed} frames per second in {name}. Convert one, or "
-                "say with --tolerance_ms how far apart paired frames may be, the slowest camera as `reference`."
-            )
-
     def _poses(self, spec: RecordingSequence) -> Poses | None:
         if spec.pose_file is None:
             return None
@@ -248,42 +237,23 @@ class RecordingsSource:
         }
 
 
-def _is_found(squares: np.ndarray, frame: int) -> bool:
-    return frame < len(squares) and bool(np.isfinite(squares[frame]).all())
+@dataclasses.dataclass
+class _Material:
+    """What is known of a sequence before its pixels are cropped.
 
+    Attributes:
+        squares: by camera, boxes [F, 4], NaN where nobody was found.
+        keypoints: by camera, [F, J, 3]; None where unknown.
+        poses: 3D labels; None without.
+        pose_rows: by frame of the reference camera, the row of its label.
+    """
 
-def _common_time(
-    name: str, infos: dict[str, video.VideoInfo], offsets_s: dict[str, float]
-) -> tuple[float, float]:
-    """Returns when all cameras run; unexplained differences in length mean lost frames or other takes."""
-    durations = {camera: info.duration_s for camera, info in infos.items()}
-    longest, shortest = max(durations.values()), min(durations.values())
-    allowed = max(_MAX_LENGTH_DIFFERENCE_S, _MAX_LENGTH_DIFFERENCE * longest)
-    listed = ", ".join(f"{camera} {duration:.2f} s" for camera, duration in durations.items())
-    if longest - shortest > allowed and not any(offsets_s.values()):
-        raise InputError(
-            f"Cameras of a sequence must last equally long, within {_MAX_LENGTH_DIFFERENCE_S:g} s or "
-            f"{_MAX_LENGTH_DIFFERENCE:.0%}. Received: {listed} in {name}. Trim the videos to the same take, "
-            "or write the cameras' offsets_s into recordings.toml."
-        )
-    start_s = max(offsets_s.values())
-    end_s = min(offsets_s[camera] + duration for camera, duration in durations.items())
-    if end_s <= start_s:
-        raise InputError(
-            f"Cameras of a sequence must run at the same time. Received: {listed} with offsets_s {offsets_s} "
-            f"in {name}. Correct offsets_s in recordings.toml."
-        )
-    return start_s, end_s
+    squares: dict[str, np.ndarray]
+    keypoints: dict[str, np.ndarray] | None
+    poses: Poses | None
+    pose_rows: dict[int, int]
 
-
-def _check_paired(spec: RecordingSequence, paired: dict[str, int], num_instants: int) -> None:
-    """Refuses a camera that hardly ever has a frame near the reference's; says what else was left out."""
-    listed = ", ".join(f"{camera} {count}" for camera, count in paired.items())
-    if min(paired.values()) < _MIN_PAIRED * num_instants:
-        raise InputError(
-            f"Every camera must have a frame within {1000 * spec.tolerance_s:.1f} ms of at least "
-            f"{_MIN_PAIRED:.0%} of the {num_instants} instants. Received: {listed} pairs in {spec.name}. "
-            "Raise --tolerance_ms or correct offsets_s in recordings.toml."
-        )
-    if min(paired.values()) < num_instants:
-        _log.warning("%s: of %d instants, cameras paired %s", spec.name, num_instants, listed)
+    def is_found(self, camera: str, frame: int) -> bool:
+        """Whether the person's box is known in a frame; headers may promise a frame too few."""
+        squares = self.squares[camera]
+        return frame < len(squares) and bool(np.isfinite(squares[frame]).all())
