@@ -94,8 +94,9 @@ def _farthest_positive(embeddings, groups):
     num_rows = ops.shape(embeddings)[0]
     order = ops.argsort(groups)
     groups, embeddings = ops.take(groups, order), ops.take(embeddings, order, axis=0)
-    largest_group = ops.max(tf.math.bincount(groups))
     places = ops.arange(num_rows)
+    ends = ops.cast(ops.searchsorted(groups, groups, side="right"), "int32")
+    largest_group = ops.max(ends - places)
 
     def compare(shift, farthest, index):
         # Both ends of a pair learn of each other: the later row at this step, the earlier at its opposite.
