@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 
@@ -140,12 +141,12 @@ class _Reader:
             elif word in ("JOINT", "End"):
                 self._joint(index)
             else:
-                self._fail("CHANNELS, JOINT, End Site or }", repr(word))
+                self._fail("CHANNELS, JOINT, End Site or }")
 
     def _channel(self) -> str:
         word = self._next()
         if word not in _CHANNELS:
-            self._fail(f"one of {', '.join(_CHANNELS)}", repr(word))
+            self._fail(f"one of {', '.join(_CHANNELS)}")
         return word
 
     def _values(self) -> np.ndarray:
@@ -153,9 +154,8 @@ class _Reader:
         try:
             return np.array([word for _, word in words], np.float64)
         except ValueError:
-            for self._line, self._word in words:
-                _number_or_none(self._word) is None and self._fail("a number", repr(self._word))
-            raise
+            self._line, self._word = next(item for item in words if _number_or_none(item[1]) is None)
+            self._fail("a number")
 
     def _next(self) -> str:
         self._line, self._word = next(self._words, (self._line, ""))
@@ -164,14 +164,15 @@ class _Reader:
     def _number(self) -> float:
         value = _number_or_none(self._next())
         if value is None:
-            self._fail("a number", repr(self._word))
+            self._fail("a number")
         return value
 
     def _expect(self, wanted: str) -> None:
         if self._next() != wanted:
-            self._fail(wanted, repr(self._word) if self._word else "the end of the file")
+            self._fail(wanted)
 
-    def _fail(self, wanted: str, received: str) -> None:
+    def _fail(self, wanted: str, received: str = "") -> NoReturn:
+        received = received or (repr(self._word) if self._word else "the end of the file")
         raise InputError(
             f"{self._path}, line {self._line}: a BVH file has {wanted} here. Received: {received}. "
             "Export the motion again as BVH."

@@ -52,22 +52,20 @@ def floor_shadow(
     Returns:
         [size, size] float32 in 0..1, as if everything were floor.
     """
-    outline, distance = _shadow_outlines(shapes, light, camera, matrix)
+    outline = _shadow_outlines(shapes, light, camera, matrix)
     body, contact = np.zeros((size, size), np.uint8), np.zeros((size, size), np.uint8)
     for polygon, height in zip(outline, np.minimum(shapes.start[:, 2], shapes.end[:, 2]), strict=True):
         hull = cv2.convexHull(polygon)
         cv2.fillConvexPoly(body, hull, 255)
         if height < _CONTACT_MM:
             cv2.fillConvexPoly(contact, hull, 255)
-    px_per_mm = matrix[0, 0] / distance
+    px_per_mm = matrix[0, 0] / world_to_camera(camera, shapes.start)[:, 2].mean()
     soft, near = _blur(body, 110 * px_per_mm), _blur(contact, 40 * px_per_mm)
     return np.maximum(0.45 * soft.astype(np.float32), 0.55 * near.astype(np.float32)) / 255
 
 
-def _shadow_outlines(
-    shapes: Shapes, light: np.ndarray, camera: Camera, matrix: np.ndarray
-) -> tuple[np.ndarray, float]:
-    """Returns polygons [P, 16, 2] px around each shape's shadow on the floor, and their mean distance, mm."""
+def _shadow_outlines(shapes: Shapes, light: np.ndarray, camera: Camera, matrix: np.ndarray) -> np.ndarray:
+    """Returns polygons [P, 16, 2] px around each shape's shadow on the floor."""
     angle = np.arange(8) * (2 * np.pi / 8)
     circle = np.stack([np.cos(angle), np.sin(angle), 0 * angle], -1)
     slant = light[:2] / light[2]
@@ -77,9 +75,8 @@ def _shadow_outlines(
         rim[..., :2] -= slant * rim[..., 2:]
         rim[..., 2] = 0
         rims.append(rim)
-    seen = world_to_camera(camera, np.concatenate(rims, axis=1))
-    pixels = seen @ matrix.T
-    return np.rint(pixels[..., :2] / pixels[..., 2:]).astype(np.int32), float(seen[..., 2].mean())
+    pixels = world_to_camera(camera, np.concatenate(rims, axis=1)) @ matrix.T
+    return np.rint(pixels[..., :2] / pixels[..., 2:]).astype(np.int32)
 
 
 def _blur(image: np.ndarray, radius_px: float) -> np.ndarray:

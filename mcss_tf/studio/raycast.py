@@ -117,12 +117,14 @@ def _intersect(
     k2 = rays.spread(d2) * a - rays.spread(height**2) * (dz * dz)
     k1 = rays.spread(d2) * b + rays.spread(height * (slope * ra - height * oz)) * dz
     root = k1 * k1 - rays.spread(k0) * k2
-    near = np.flatnonzero(root > 0)
+    near = np.flatnonzero(root >= 0)
     shape, direction = rays.shape[near], np.stack([dx[near], dy[near], dz[near]])
     a, b, h, dz = a[near], b[near], height[shape], direction[2]
-    t = (-np.sqrt(root[near]) - k1[near]) / k2[near]
-    along = (height * oz - ra * slope)[shape] + t * h * dz
-    beyond = np.flatnonzero((along <= 0) | (along >= d2[shape]))
+    # A ray along a cylinder's axis never meets its side (k2 = 0): NaN, which is beyond it too.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = (-np.sqrt(root[near]) - k1[near]) / k2[near]
+        along = (height * oz - ra * slope)[shape] + t * h * dz
+    beyond = np.flatnonzero(~((along > 0) & (along < d2[shape])))
     ends = shape[beyond]
     t_start = _sphere(a[beyond], b[beyond], (m5 - ra * ra)[ends])
     t_end = _sphere(
