@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from mcss_tf.errors import InputError
 from mcss_tf.prediction.inputs import Crop, Input
 from mcss_tf.prediction.results import Prediction, with_root
 from mcss_tf.serving.exported import ExportedModel
@@ -18,12 +17,9 @@ def predict_input(model: ExportedModel, given: Input, batch_size: int, advance: 
 
     Args:
         model: the exported model.
-        given: the input.
+        given: the input; it has a person in at least one frame, or it could not have been opened.
         batch_size: crops per call of the model.
         advance: called with the number of frames after every batch.
-
-    Raises:
-        InputError: nobody was found in any frame.
     """
     frames, times, boxes_px = [], [], []
     outputs: dict[str, list[np.ndarray]] = {}
@@ -36,11 +32,6 @@ def predict_input(model: ExportedModel, given: Input, batch_size: int, advance: 
             times += [crop.time_s for crop in found]
             boxes_px += [crop.box_px for crop in found]
         advance(len(batch))
-    if not frames:
-        raise InputError(
-            f"The person must be seen in some frame. Received: {given.path} with nobody found by "
-            f"--boxes={given.box_mode}. Give boxes or keypoints beside it, or --boxes=full."
-        )
     skeleton = model.skeleton
     return Prediction(
         frames=np.array(frames),

@@ -7,6 +7,7 @@ from types import TracebackType
 import av
 import cv2
 import numpy as np
+from PIL import Image
 
 from mcss_tf import files
 from mcss_tf.prediction.drawing import INK, PAPER, DistanceMatrix, SkeletonView, caption
@@ -98,11 +99,8 @@ def write_overlay(
     painter = OverlayPainter(prediction, given.info.width, given.info.height)
     if given.is_image:
         (crop,) = given.crops(crop_size)
-        canvas = painter.paint(crop)
-        ok, png = cv2.imencode(".png", cv2.cvtColor(canvas, cv2.COLOR_RGB2BGR))
-        assert ok
         with files.atomic_write(folder / "overlay.png") as file:
-            file.write(png)
+            Image.fromarray(painter.paint(crop)).save(file, format="PNG")
         return
     with VideoWriter(folder / "overlay.mp4", painter.size, given.info.fps) as writer:
         for crop in given.crops(crop_size):
