@@ -95,11 +95,11 @@ ACTIONS: dict[str, Action] = {
         hold_s=(0.3, 0.6),
     ),
     "bending": Action(
-        {"spine_flex": (25, 75), "pelvis_pitch": (-55, -10), "hip_flex": (0, 50), "knee": (0, 50),
+        {"spine_flex": (5, 55), "pelvis_pitch": (-45, 0), "hip_flex": (0, 50), "knee": (0, 50),
          "shoulder_flex": (10, 120), "elbow": (0, 60)},
     ),
     "stretching": Action(
-        {"shoulder_flex": (-30, 60), "shoulder_abd": (80, 175), "elbow": (0, 90),
+        {"shoulder_flex": (-30, 60), "shoulder_abd": (40, 170), "elbow": (0, 90),
          "spine_side": (-30, 30), "spine_flex": (-25, 20), "spine_twist": (-40, 40)},
     ),
     "dancing": Action(

@@ -47,6 +47,9 @@ def test_motion_capture_is_dealt_without_sharing(cmu_mocap):
         partner = f"salsa_{int(clip[-2:]) + 15:02d}"
         if clip.startswith("salsa") and partner in owner:
             assert owner[clip] == owner[partner]
+    # No clip is left over.
+    everything = mocap_takes(0, dict.fromkeys(wished, 10**6), cmu_mocap / "cmu_bvh_30hz.npz", 5.0)
+    assert sum(map(len, everything.values())) == 43
     again = mocap_takes(0, wished, cmu_mocap / "cmu_bvh_30hz.npz", 5.0)
     assert takes == again
     assert takes != mocap_takes(1, wished, cmu_mocap / "cmu_bvh_30hz.npz", 5.0)
