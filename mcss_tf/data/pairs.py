@@ -5,16 +5,17 @@ distinct views of each (MCSS, Section 3.1). All of it is NumPy, so a plan can be
 without reading one image.
 """
 
-import bisect
 import dataclasses
-import heapq
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
-from mcss_tf.data.dataset import Index, PreparedDataset
+from mcss_tf.data.dataset import Index
+from mcss_tf.data.labels import labelled_rows
+from mcss_tf.data.timelines import draw_subject, microseconds, timelines
 from mcss_tf.errors import InputError
+
+__all__ = ["EpochPlan", "labelled_rows", "plan_epoch", "resolve_min_gap", "steps_per_epoch"]
 
 MAX_AUTO_GAP_S = 1.0
 
@@ -66,12 +67,12 @@ def resolve_min_gap(
     Raises:
         InputError: if a subject has fewer than M instants that far apart ("auto": M instants at all).
     """
-    timelines = _timelines(index, rows)
+    subject_timelines = timelines(index, rows)
     if requested == "auto":
-        low, high = 0, _microseconds(MAX_AUTO_GAP_S)
+        low, high = 0, microseconds(MAX_AUTO_GAP_S)
         while low < high:  # the number of instants falls as the gap grows
             middle = (low + high + 1) // 2
-            if all(t.capacity(middle, num_pairs) >= num_pairs for t in timelines):
+            if all(t.capacity(middle, num_pairs) >= num_pairs for t in subject_timelines):
                 low = middle
             else:
                 high = middle - 1
@@ -79,8 +80,8 @@ def resolve_min_gap(
     elif isinstance(requested, str) or not requested >= 0:
         raise InputError(f'min_gap_s must be seconds >= 0, or "auto". Received: {requested!r}.')
     else:
-        gap = _microseconds(requested)
-    counts = {_name(t.subject, subjects): t.capacity(gap) for t in timelines}
+        gap = microseconds(requested)
+    counts = {_name(t.subject, subjects): t.capacity(gap) for t in subject_timelines}
     short = {name: count for name, count in counts.items() if count < num_pairs}
     if short or not counts:
         raise InputError(
@@ -100,7 +101,7 @@ def steps_per_epoch(
     Without: ceil(n / L), n the labelled images.
     """
     if num_pairs:
-        return sum(-(-len(t.rows) // num_pairs) for t in _timelines(index, rows))
+        return sum(-(-len(t.rows) // num_pairs) for t in timelines(index, rows))
     if num_labelled:
         return -(-int(index.is_present()[labelled_rows].sum()) // num_labelled)
     raise InputError("A batch needs metric pairs or labelled images. Received: num_pairs=0, num_labelled=0.")
@@ -155,102 +156,6 @@ def plan_epoch(
     )
 
 
-def labelled_rows(dataset: PreparedDataset, labels: Any, split: str = "train") -> np.ndarray:
-    """Returns the rows whose 3D pose may supervise training (int64, ascending).
-
-    Args:
-        dataset: a prepared dataset.
-        labels: "all", "none", a list of subjects, or {"subjects": "all" or a list, "fraction": 0..1,
-            "seed": 0}: the fraction of each subject's posed instants, drawn with its own fixed seed.
-        split: of the rows.
-
-    Raises:
-        InputError: if a subject is unknown or has no posed instant, or the fraction is not in (0, 1].
-    """
-    is_fraction = isinstance(labels, Mapping) or hasattr(labels, "to_dict")  # a ConfigDict is no Mapping
-    options = dict(labels.items()) if is_fraction else {"subjects": labels}
-    names, fraction = options.get("subjects", "all"), options.get("fraction", 1.0)
-    if not 0 < fraction <= 1 or set(options) - {"subjects", "fraction", "seed"}:
-        raise InputError(
-            f"labels is a dict of subjects, fraction (above 0, at most 1) and seed. Received: {options}."
-        )
-    if names == "none":
-        return np.zeros(0, np.int64)
-    rows = dataset.split_rows(split)
-    rows = rows[dataset.index.has_pose[rows]]
-    if names == "all":
-        names = [dataset.subjects[s] for s in np.unique(dataset.index.subject[rows])]
-    if isinstance(names, str):
-        raise InputError(f'labels is "all", "none", a list of subjects or a dict. Received: {names!r}.')
-    chosen = [_subject_rows(dataset, rows, name, split) for name in names]
-    seed = options.get("seed", 0)
-    chosen = [_fraction(r, fraction, np.random.default_rng([seed, i])) for i, r in enumerate(chosen)]
-    return np.sort(np.concatenate([*chosen, np.zeros(0, np.int64)]))
-
-
-def _subject_rows(dataset: PreparedDataset, rows: np.ndarray, name: str, split: str) -> np.ndarray:
-    posed = {dataset.subjects[s] for s in np.unique(dataset.index.subject[rows])}
-    if name not in posed:
-        raise InputError(
-            f"Labels can only come from subjects of the {split} split that have 3D poses: "
-            f"{sorted(posed) or 'there are none'}. Received: {name!r}."
-        )
-    return rows[dataset.index.subject[rows] == dataset.subjects.index(name)]
-
-
-def _fraction(rows: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
-    return rng.permutation(rows)[: max(1, round(fraction * len(rows)))]
-
-
-class _Timeline:
-    """The instants of one subject on one axis of integer microseconds, sequence after sequence.
-
-    Integers make the gap exact; sequences lie so far apart that no gap joins them.
-    """
-
-    def __init__(self, index: Index, rows: np.ndarray):
-        times = np.round(index.time_s[rows] * 1e6).astype(np.int64)
-        sequences = index.sequence[rows]
-        order = np.lexsort((rows, times, sequences))
-        times, sequences = times[order], sequences[order]
-        self.subject = int(index.subject[rows[0]])
-        self.rows = rows[order]
-        is_first = np.append(True, sequences[1:] != sequences[:-1])
-        starts = times[is_first]
-        ends = times[np.append(is_first[1:], True)]
-        self._sequence = np.cumsum(is_first) - 1
-        self._since_start = times - starts[self._sequence]
-        self._durations = ends - starts
-
-    def successors(self, gap: int) -> list[int]:
-        """Returns for each instant the first later one that may stand beside it in a batch."""
-        # Rounding both times may take a microsecond from a difference that was the gap.
-        gap = max(gap - 1, 0)
-        shift = np.concatenate([[0], np.cumsum(self._durations[:-1] + gap + 1)])
-        axis = self._since_start + shift[self._sequence]
-        after = np.searchsorted(axis, axis + gap, side="left")
-        return np.maximum(after, np.arange(1, len(axis) + 1)).tolist()
-
-    def capacity(self, gap: int, enough: int | None = None) -> int:
-        """Returns the largest number of instants pairwise `gap` apart; stops counting at `enough`."""
-        return _pack(self.successors(gap), 0, len(self.rows), enough)
-
-
-def _pack(successors: list[int], first: int, end: int, enough: int | None = None) -> int:
-    """Returns how many instants fit from `first` on so that `end` may follow: greedily, which is optimal."""
-    count = 0
-    while first < end and successors[first] <= end and count != enough:
-        count += 1
-        first = successors[first]
-    return count
-
-
-def _timelines(index: Index, rows: np.ndarray) -> list[_Timeline]:
-    rows = np.asarray(rows, np.int64)
-    rows = rows[index.is_present()[rows].sum(1) >= 2]
-    return [_Timeline(index, rows[index.subject[rows] == s]) for s in np.unique(index.subject[rows])]
-
-
 def _draw_instants(
     index: Index, rows: np.ndarray, num_pairs: int, min_gap_s: float, seed: int, epoch: int, num_steps: int
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -259,62 +164,13 @@ def _draw_instants(
         return np.full(num_steps, -1, np.int32), np.zeros((num_steps, 0), np.int64)
     resolve_min_gap(index, rows, num_pairs, min_gap_s)
     subjects, batches = [], []
-    for timeline in _timelines(index, rows):
+    for timeline in timelines(index, rows):
         rng = np.random.default_rng([seed, epoch, _INSTANTS, timeline.subject])
-        positions = _draw_subject(timeline.successors(_microseconds(min_gap_s)), num_pairs, rng)
+        positions = draw_subject(timeline.successors(microseconds(min_gap_s)), num_pairs, rng)
         batches.append(timeline.rows[positions])
         subjects.append(np.full(len(positions), timeline.subject, np.int32))
     order = np.random.default_rng([seed, epoch, _ORDER]).permutation(num_steps)
     return np.concatenate(subjects)[order], np.concatenate(batches)[order]
-
-
-def _draw_subject(successors: list[int], num_pairs: int, rng: np.random.Generator) -> np.ndarray:
-    """Returns positions [ceil(n / M), M]: batches that use each of n instants about equally."""
-    num_batches = -(-len(successors) // num_pairs)
-    capacity = _pack(successors, 0, len(successors))
-    # Number of uses plus a random fraction: the least used come first, in random order.
-    queue = list(zip(rng.random(len(successors)).tolist(), range(len(successors)), strict=True))
-    heapq.heapify(queue)
-    batches = []
-    for _ in range(num_batches):
-        chosen, waiting = _draw_batch(successors, capacity, num_pairs, queue)
-        fresh = rng.random(num_pairs).tolist()
-        for (used, position), fraction in zip(chosen, fresh, strict=True):
-            heapq.heappush(queue, (int(used) + 1 + fraction, position))
-        for item in waiting:
-            heapq.heappush(queue, item)
-        batches.append([position for _, position in chosen])
-    return np.array(batches, np.int64)
-
-
-def _draw_batch(
-    successors: list[int], capacity: int, num_pairs: int, queue: list[tuple[float, int]]
-) -> tuple[list, list]:
-    """Takes M items off the queue that fit together; returns them and those passed over."""
-    chosen, waiting = [], []
-    taken: list[int] = []
-    end = len(successors)
-    # An instant conflicts with at most two of any batch, so a batch that cannot grow has half the capacity
-    # at least. With twice the room there is nothing to look ahead for.
-    is_tight = capacity < 2 * num_pairs
-    while len(chosen) < num_pairs:
-        item = heapq.heappop(queue)
-        position = item[1]
-        at = bisect.bisect(taken, position)
-        left = successors[taken[at - 1]] if at else 0
-        right = taken[at] if at < len(taken) else end
-        fits = left <= position and successors[position] <= right
-        if fits and is_tight:
-            around = _pack(successors, left, position) + 1 + _pack(successors, successors[position], right)
-            loss = _pack(successors, left, right) - around
-            fits = capacity - loss >= num_pairs
-            capacity -= loss * fits
-        if fits:
-            taken.insert(at, position)
-            chosen.append(item)
-        else:
-            waiting.append(item)
-    return chosen, waiting
 
 
 def _draw_views(index: Index, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -345,10 +201,6 @@ def _cycle(num_items: int, start: int, count: int, seed: int) -> np.ndarray:
     ]
     offset = start - first * num_items
     return np.concatenate(passes)[offset : offset + count]
-
-
-def _microseconds(seconds: float) -> int:
-    return round(seconds * 1e6)
 
 
 def _name(subject: int, subjects: Sequence[str] | None) -> str:
