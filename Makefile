@@ -6,7 +6,6 @@ BIN := .venv/bin
 OUT ?= out/quick
 CONFIG := configs/studio_quick.py
 
-export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .PHONY: help env train test lint format op peers sanitize cuda clean
 
@@ -59,6 +58,9 @@ lint: env
 format: env
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+peers:
+	benchmarks/peers/setup.sh
 
 clean:
 	rm -rf $(OUT) .venv build

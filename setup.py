@@ -25,6 +25,8 @@ setup(
     ],
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
+        # End of life: it imports only beside TensorFlow <= 2.15; see docs/dependencies.md.
+        "addons": ["tensorflow-addons>=0.23; python_version < '3.12'"],
         "dev": ["pytest>=8.3,<10", "hypothesis>=6.120,<7", "ruff>=0.8,<1"],
     },
 )
