@@ -66,7 +66,7 @@ def _skeleton(true: np.ndarray, predicted: np.ndarray, title: str, skeleton: Ske
 
 def distance_matrix(distances: np.ndarray, labels: Sequence[str], num_views: int) -> bytes:
     """Draws distances [N, N] between images ordered by instant, `num_views` images per instant."""
-    size = 2.2 + 0.26 * len(distances)
+    size = 2.0 + 0.2 * len(distances)
     figure = Figure(figsize=(size, 0.92 * size), layout="constrained")
     axes = figure.add_subplot()
     image = axes.imshow(distances, cmap="cividis")

@@ -38,18 +38,22 @@ section h2{margin-top:18px}
 .card b{display:block;font-size:25px;font-weight:600;color:#0072B2}
 .card span{font-size:13px;color:#666}
 table{border-collapse:collapse;margin:8px 0 4px;font-variant-numeric:tabular-nums}
-th,td{padding:5px 18px 5px 0;text-align:right;border-bottom:1px solid #eceef0}
+th,td{padding:5px 14px 5px 0;text-align:right;border-bottom:1px solid #eceef0}
 th{font-weight:500;color:#666;font-size:13px}
 th:first-child,td:first-child{text-align:left}
 img{max-width:100%}
-.row{display:flex;flex-wrap:wrap;gap:10px;align-items:flex-start;padding:12px 0;border-top:1px solid #eceef0}
-.row h3{flex-basis:100%;margin:0;font-size:13px;font-weight:500;color:#666}
-figure{margin:0;width:124px;font-size:12px;line-height:1.35;color:#555}
-figure img{width:118px;height:118px;object-fit:cover;border:3px solid #dfe3e6;border-radius:6px}
+.pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(440px,1fr));gap:0 20px}
+.row{display:flex;gap:24px;align-items:flex-start;padding:14px 0;border-top:1px solid #eceef0}
+.found{display:flex;flex-wrap:wrap;gap:10px}
+.found h3{flex-basis:100%;margin:0 0 -4px;font-size:13px;font-weight:500;color:#666}
+.found + .found{margin-top:12px}
+.poses{display:flex;flex-wrap:wrap;gap:12px 28px}
+.pose{display:flex;align-items:center}
+figure{margin:0;width:112px;font-size:12px;line-height:1.35;color:#555}
+figure img{width:106px;height:106px;object-fit:cover;border:3px solid #dfe3e6;border-radius:6px}
 figure.query img{border-color:#222}
 figure.hit img{border-color:#009E73}
-figure.pose{width:300px}
-figure.pose img{width:auto;height:220px;border:0}
+.pose > img{height:210px}
 dt{font-weight:600;margin-top:10px}
 dd{margin:0;color:#555;max-width:80ch}
 """
@@ -93,11 +97,13 @@ def write_report(
         baseline: metrics of another run, shown beside.
     """
     rows = "".join(_retrieval_row(row, split, dataset) for row in gallery.retrieval_rows(split))
+    numbers = "".join(_section(t.title, _table(t), t.note) for t in tables(metrics, baseline))
     sections = [
-        *(_section(table.title, _table(table), table.note) for table in tables(metrics, baseline)),
+        f'<div class="pair">{numbers}</div>',
         _not_measured(metrics["reasons"]),
         _section("Training", _curves(metrics_csv)),
-        _section("Nearest images of other views", rows, "Query in black; the same instant in green."),
+        _section("Nearest images of other views", rows,
+                 "Query in black, the same instant in green; in mm the PA-MPJPE of the true poses."),
         _section("Predicted and true poses", _poses(split, dataset),
                  "True poses blue, predicted orange; from the best image to the worst by MPJPE."),
         _section("Distances between instants and views", _distances(split, dataset),
@@ -172,14 +178,18 @@ def _curves(metrics_csv: Path) -> str:
 
 
 def _retrieval_row(row: gallery.RetrievalRow, split: EmbeddedSplit, dataset: PreparedDataset) -> str:
-    shown = _crop(row.query, split, dataset, "query", "query")
-    for name, neighbours in (("other views", row.same), ("other people", row.cross)):
+    query = _crop(row.query, split, dataset, "query", "query")
+    lines = ""
+    for title, neighbours in (("other views, anyone", row.same), ("other views, other people", row.cross)):
+        found = ""
         for rank, neighbour in enumerate(neighbours, start=1):
-            kind = "hit" if neighbour.is_same_instant else ""
             error = neighbour.pa_mpjpe_mm
-            distance = "" if error is None else f", {error:.0f} mm"
-            shown += _crop(neighbour.image, split, dataset, kind, f"{name} {rank}{distance}")
-    return f'<div class="row">{shown}</div>'
+            caption = f"{rank}" if error is None else f"{rank}: {error:.0f} mm"
+            found += _crop(
+                neighbour.image, split, dataset, "hit" if neighbour.is_same_instant else "", caption
+            )
+        lines += f'<div class="found"><h3>{title}</h3>{found}</div>' if found else ""
+    return f'<div class="row">{query}<div>{lines}</div></div>'
 
 
 def _crop(image: int, split: EmbeddedSplit, dataset: PreparedDataset, kind: str, caption: str) -> str:
@@ -194,11 +204,11 @@ def _crop(image: int, split: EmbeddedSplit, dataset: PreparedDataset, kind: str,
 def _poses(split: EmbeddedSplit, dataset: PreparedDataset) -> str:
     picked = gallery.best_to_worst(split)
     pictures = gallery.skeleton_pictures(split, picked, dataset.skeleton)
-    return "".join(
-        f'<div class="row">{_crop(image, split, dataset, "", label)}'
-        f'<figure class="pose">{_image(picture, "image/png")}</figure></div>'
+    shown = "".join(
+        f'<div class="pose">{_crop(image, split, dataset, "", label)}{_image(picture, "image/png")}</div>'
         for (image, label, _), picture in zip(picked, pictures, strict=True)
     )
+    return f'<div class="poses">{shown}</div>' if shown else ""
 
 
 def _distances(split: EmbeddedSplit, dataset: PreparedDataset) -> str:

@@ -122,11 +122,11 @@ def _retrieval_table(database: str, runs: list[dict[str, Any]], names: list[str]
             oracle = next(cell["oracle_mm"] for cell in cells if cell)
             difference = [number(_get(run, f"retrieval.{database}.{k}.difference_mm")) for run in runs]
             rows.append([str(k), *model, number(oracle), *difference])
-    whose = "of all subjects" if database == "same" else "of other subjects"
+    whose = "all subjects" if database == "same" else "other subjects"
     retrieval = next((run["retrieval"] for run in runs if run["retrieval"]), {})
     return Table(
-        f"Retrieval from other views {whose}: Mean-PA-MPJPE@K (mm)",
-        ["K", *names, "oracle", *(f"{name} - oracle" for name in names)],
+        f"Retrieval from other views, {whose}: Mean-PA-MPJPE@K (mm)",
+        ["K", *names, "oracle", *(f"{name} − oracle" for name in names)],
         rows,
         f"{retrieval.get('num_queries')} queries out of {retrieval.get('num_images')} images with a pose.",
     )
