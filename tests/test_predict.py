@@ -13,10 +13,20 @@ import pytest
 
 from mcss_tf.data import video
 from mcss_tf.geometry.skeleton import HUMAN36M_17
-from tests.prediction.conftest import NUM_FRAMES, embedding_model, pose_model, walk  # noqa: F401
+from tests.prediction.conftest import NUM_FRAMES, export_untrained, write_video
 from tests.prediction.test_bvh import read_bvh
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def pose_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export_untrained(tmp_path_factory.mktemp("pose") / "mcss", num_joints=16)
+
+
+@pytest.fixture(scope="module")
+def embedding_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export_untrained(tmp_path_factory.mktemp("embedding") / "mcss", num_joints=None)
 
 
 def predict(*arguments: str) -> subprocess.CompletedProcess:
@@ -25,7 +35,8 @@ def predict(*arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
 
 
-def test_a_video_becomes_poses_motion_and_overlay(pose_model: Path, walk: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_a_video_becomes_poses_motion_and_overlay(pose_model: Path, tmp_path: Path) -> None:
+    walk = write_video(tmp_path / "walk.mp4")
     output = tmp_path / "out"
     result = predict(f"--model={pose_model}", f"--input={walk}", f"--output={output}")
     assert result.returncode == 0, result.stderr
@@ -57,7 +68,7 @@ def test_a_video_becomes_poses_motion_and_overlay(pose_model: Path, walk: Path, 
 @pytest.mark.slow
 def test_a_real_video_with_a_model_without_poses(
     embedding_model: Path, balancing: Path, tmp_path: Path
-) -> None:  # noqa: F811
+) -> None:
     camera = balancing / "videos" / "cam01.mp4"
     output = tmp_path / "out"
     result = predict(
@@ -73,7 +84,7 @@ def test_a_real_video_with_a_model_without_poses(
 
 
 @pytest.mark.slow
-def test_a_real_video_with_its_keypoints_beside_it(pose_model: Path, balancing: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_a_real_video_with_its_keypoints_beside_it(pose_model: Path, balancing: Path, tmp_path: Path) -> None:
     folder = tmp_path / "balancing"
     (folder / "keypoints").mkdir(parents=True)
     shutil.copy(balancing / "videos" / "cam01.mp4", folder)

@@ -4,6 +4,7 @@ import contextlib
 import csv
 import dataclasses
 import io
+import json
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -80,7 +81,7 @@ def write_results(prediction: Prediction, about: dict[str, Any], folder: Path) -
     """
     with files.atomic_write(folder / "poses.npz") as file:
         np.savez_compressed(file, **_arrays(prediction))
-    files.write_json(folder / "poses.json", {**about, **_json(prediction)})
+    files.write_text(folder / "poses.json", _json(prediction, about))
     if prediction.poses_mm is not None:
         files.write_text(folder / "poses.csv", _csv(prediction))
         motion = fit_motion(prediction.poses_mm, prediction.skeleton)
@@ -104,16 +105,17 @@ def _arrays(prediction: Prediction) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _json(prediction: Prediction) -> dict[str, Any]:
-    value: dict[str, Any] = {"fps": prediction.fps}
+def _json(prediction: Prediction, about: dict[str, Any]) -> str:
+    head: dict[str, Any] = {**about, "fps": prediction.fps}
     if prediction.poses_mm is not None:
-        value |= {
+        head |= {
             "units": "mm",
             "joint_names": list(prediction.skeleton.joint_names),
             "edges": [list(edge) for edge in prediction.skeleton.edges],
         }
-    value["frames"] = [_json_frame(prediction, row) for row in range(len(prediction.frames))]
-    return value
+    # One frame per line: a file of thousands of frames stays readable and can be compared line by line.
+    rows = [json.dumps(_json_frame(prediction, row)) for row in range(len(prediction.frames))]
+    return json.dumps(head, ensure_ascii=False)[:-1] + ', "frames": [\n' + ",\n".join(rows) + "\n]}\n"
 
 
 def _json_frame(prediction: Prediction, row: int) -> dict[str, Any]:

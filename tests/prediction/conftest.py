@@ -46,7 +46,7 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_video(tmp_path_factory.mktemp("walk") / "cam1.mp4")
 
 
-def export(folder: Path, num_joints: int | None) -> Path:
+def export_untrained(folder: Path, num_joints: int | None) -> Path:
     """Exports an untrained network whose pose head has label moments."""
     model = build_mcss_model(32, num_joints=num_joints, hidden_dim=16, embedding_dim=8)
     if num_joints is not None:
@@ -59,9 +59,9 @@ def export(folder: Path, num_joints: int | None) -> Path:
 
 @pytest.fixture(scope="session")
 def pose_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return export(tmp_path_factory.mktemp("pose") / "mcss", 16)
+    return export_untrained(tmp_path_factory.mktemp("pose") / "mcss", 16)
 
 
 @pytest.fixture(scope="session")
 def embedding_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return export(tmp_path_factory.mktemp("embedding") / "mcss", None)
+    return export_untrained(tmp_path_factory.mktemp("embedding") / "mcss", None)
