@@ -95,7 +95,7 @@ ACTIONS: dict[str, Action] = {
         hold_s=(0.3, 0.6),
     ),
     "bending": Action(
-        {"spine_flex": (5, 55), "pelvis_pitch": (-45, 0), "hip_flex": (0, 50), "knee": (0, 50),
+        {"spine_flex": (5, 55), "pelvis_pitch": (-55, -5), "hip_flex": (-15, 30), "knee": (0, 50),
          "shoulder_flex": (10, 120), "elbow": (0, 60)},
     ),
     "stretching": Action(

@@ -41,7 +41,7 @@ def _add_torso(add, body: Body, p: np.ndarray, pelvis_front: np.ndarray, chest_f
     up = _unit(p[7] - p[0])
     hips, belly, chest = 150 * build["hips"], 128 * build["belly"], 148 * build["chest"]
     waist = p[7] - 0.15 * (p[7] - p[0])
-    add(p[0] - 15 * up, waist, hips, belly, pelvis_front, 0.68, TROUSERS)
+    add(p[0] - 15 * up, waist, hips, belly - 14, pelvis_front, 0.68, TROUSERS)
     add(
         p[0] - 25 * up - 35 * pelvis_front,
         p[0] + 20 * up - 25 * pelvis_front,

@@ -37,7 +37,8 @@ def bone_directions(angles: dict[str, np.ndarray], heading: np.ndarray) -> np.nd
         [F, 22, 3] unit vectors, row 0 zero.
     """
     out = np.zeros((len(heading), NUM_POINTS, 3))
-    pelvis = axis_rotation(heading, "z") @ axis_rotation(angles["pelvis_pitch"], "x")
+    stance = axis_rotation(heading, "z")
+    pelvis = stance @ axis_rotation(angles["pelvis_pitch"], "x")
     pelvis = pelvis @ axis_rotation(angles["pelvis_roll"], "y")
     # The bend of the back is shared by two joints, so it becomes an arc instead of a hinge.
     flex = axis_rotation(-angles["spine_flex"] / 2, "x")
@@ -50,21 +51,22 @@ def bone_directions(angles: dict[str, np.ndarray], heading: np.ndarray) -> np.nd
     out[:, 9] = _unit(0.5 * chest[..., 2] + 0.5 * head[..., 2] + 0.4 * head[..., 1])
     out[:, 10] = _unit(head[..., 2] - 0.35 * head[..., 1])
     out[:, FACE] = head[..., 1]
-    _limbs(out, angles, pelvis, chest, "right", 1.0, _RIGHT)
-    _limbs(out, angles, pelvis, chest, "left", -1.0, _LEFT)
+    _limbs(out, angles, (stance, pelvis, chest), "right", 1.0, _RIGHT)
+    _limbs(out, angles, (stance, pelvis, chest), "left", -1.0, _LEFT)
     return out
 
 
 def _limbs(
     out: np.ndarray,
     angles: dict[str, np.ndarray],
-    pelvis: np.ndarray,
-    chest: np.ndarray,
+    frames: tuple[np.ndarray, np.ndarray, np.ndarray],
     side: str,
     sign: float,
     index: dict[str, int],
 ) -> None:
     """Fills the directions of one arm and one leg; `sign` is +1 on the right, -1 on the left (its mirror)."""
+
+    stance, pelvis, chest = frames
 
     def joint(frame: np.ndarray, name: str) -> np.ndarray:
         frame = frame @ axis_rotation(angles[f"{side}_{name}_flex"], "x")
@@ -79,13 +81,16 @@ def _limbs(
     out[:, index["elbow"]] = -arm[..., 2]
     out[:, index["wrist"]] = -forearm[..., 2]
     out[:, index["hand"]] = _unit(-forearm[..., 2] + 0.15 * forearm[..., 1])
-    thigh = joint(pelvis, "hip")
+    # Who bows keeps the legs below: hips are measured from the vertical, not from the pelvis.
+    thigh = joint(stance, "hip")
     shin = thigh @ axis_rotation(-angles[f"{side}_knee"], "x")
     foot = shin @ axis_rotation(angles[f"{side}_ankle"], "x")
     out[:, index["hip"]] = sign * pelvis[..., 0]
     out[:, index["knee"]] = -thigh[..., 2]
     out[:, index["ankle"]] = -shin[..., 2]
-    out[:, index["toe"]] = _unit(foot[..., 1] - 0.25 * foot[..., 2])
+    # A foot below an upright shin carries weight and lies flat.
+    flat = np.clip(shin[..., 2:, 2], 0, 1) * np.array([0, 0, 0.8])
+    out[:, index["toe"]] = _unit((foot[..., 1] - 0.25 * foot[..., 2]) * (1 - flat))
 
 
 def axis_rotation(angle: np.ndarray, axis: str) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Motion capture for the studio: BVH files, or an npz of joint positions, as clips free of proportions."""
 
+import dataclasses
 import functools
 from pathlib import Path
 
@@ -50,11 +51,22 @@ def load_clip(path: str | Path, name: str) -> Clip:
     if path.suffix == ".npz":
         clips = _read_npz(path)
         points = _to_studio(clips.positions[name] * clips.unit_mm, clips.joints, clips.up, f"{path}: {name}")
-        return clip_from_points(name, action, clips.fps, points)
+        return _without_rest_pose(clip_from_points(name, action, clips.fps, points))
     file = next(file for file in _bvh_files(path) if file.stem == name)
     motion = bvh.read(file)
     points = _to_studio(motion.positions() * _UNITS_MM["cm"], motion.names, "y", str(file))
-    return clip_from_points(name, action, motion.fps, points)
+    return _without_rest_pose(clip_from_points(name, action, motion.fps, points))
+
+
+def _without_rest_pose(clip: Clip) -> Clip:
+    """Replaces a first frame that is not of the motion: CMU's files begin with the skeleton's T-pose."""
+    steps = np.linalg.norm(np.diff(clip.directions[:, :NUM_JOINTS], axis=0), axis=-1).mean(-1)
+    if clip.num_frames < 3 or steps[0] <= 1.5 * steps[1:].max():
+        return clip
+    tracks = {name: getattr(clip, name).copy() for name in ("directions", "root_xy", "clearance")}
+    for track in tracks.values():
+        track[0] = track[1]
+    return dataclasses.replace(clip, **tracks)
 
 
 def partners(lengths_s: dict[str, float]) -> list[list[str]]:
