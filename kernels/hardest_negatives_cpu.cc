@@ -31,6 +31,8 @@ namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr uint64_t kNone = ~uint64_t{0};
+// Makes a number that is not positive lower by more than float32 rounds D or D^2/2.
+constexpr float kLower = 1 + 0x1p-20f;
 // Rows of one block, whose bounds a task keeps on its stack; a multiple of every tile height.
 constexpr int64_t kMaxBlockRows = 480;
 constexpr int64_t kBlockColumns = 1024;
@@ -52,6 +54,7 @@ struct Plan {
   Side rows, columns;
   int64_t dim, padded_dim;  // padded_dim: a multiple of 16
   float threshold;
+  float certainly_far;   // a pair whose upper bound of -D^2/2 is below this is above the threshold
   const double* centre;  // [padded_dim]
   double scale;
 };
@@ -59,10 +62,8 @@ struct Plan {
 // One implementation for each instruction set.
 struct Kernels {
   int64_t tile_rows, tile_columns;
-  // Largest |x - centre| of the finite rows in [begin, end).
-  double (*spread)(const Plan& plan, const Side& side, int64_t begin, int64_t end);
-  // Fills packed, start and error of the tiles in [begin, end).
-  void (*pack)(const Plan& plan, const Side& side, int64_t begin, int64_t end);
+  // Fills packed, start and error of the tiles in [begin, end), and returns the largest finite |x|^2.
+  double (*pack)(const Plan& plan, const Side& side, int64_t begin, int64_t end);
   // Offers every pair that may matter, of a range of row tiles x a range of column tiles.
   void (*select)(const Plan& plan, int64_t row_tile_begin, int64_t row_tile_end, int64_t column_tile_begin,
                  int64_t column_tile_end);
@@ -108,14 +109,19 @@ float FloorOf(const Plan& plan, const std::atomic<uint64_t>& best) {
   const uint64_t key = best.load(std::memory_order_relaxed);
   if (key == kNone) return -kInfinity;
   const double distance = DistanceOf(key) * plan.scale;
-  return static_cast<float>(-0.5 * (1 + 0x1p-20) * distance * distance - 0x1p-124);
+  return static_cast<float>(-0.5 * kLower * distance * distance - 0x1p-124);
 }
 
 // A pair whose upper bound of -D^2/2 is above this, plus twice the column's error, is surely not above the threshold.
 float CeilingOf(const Plan& plan, float error) {
   if (plan.threshold < 0) return kInfinity;
   const double distance = plan.threshold * plan.scale;
-  return static_cast<float>(-0.5 * (1 - 0x1p-20) * distance * distance * (1 - 0x1p-20) + 2.0 * (1 + 0x1p-20) * error + 0x1p-124);
+  return static_cast<float>(-0.5 / kLower / kLower * distance * distance + 2.0 * kLower * error + 0x1p-124);
+}
+
+float CertainlyFar(float threshold, double scale) {
+  const double distance = threshold * scale;
+  return threshold < 0 ? kInfinity : static_cast<float>(-0.5 * kLower * kLower * distance * distance - 0x1p-124);
 }
 
 namespace portable {
@@ -281,24 +287,34 @@ class PreparedSide {
   std::unique_ptr<std::atomic<uint64_t>[]> best_;
 };
 
-// Coordinate-wise median of nine rows spread over both sides: as good a centre as the mean, and not led astray by an
-// outlier. Any centre gives the same outcome; a good one leaves fewer pairs to evaluate in float64.
+// Coordinate-wise median of three embeddings: embeddings that lie close together then have small norms, and one
+// outlier does no harm. Any centre gives the same outcome; a good one leaves fewer pairs to evaluate in float64.
 std::vector<double> Centre(const Plan& plan) {
   std::vector<double> centre(plan.padded_dim, 0.0);
   const int64_t num = plan.rows.num + plan.columns.num;
-  float sample[9];
+  if (num == 0) return centre;
+  const auto at = [&](int64_t i) {
+    return i < plan.rows.num ? plan.rows.values + i * plan.padded_dim
+                             : plan.columns.values + (i - plan.rows.num) * plan.padded_dim;
+  };
+  const float *a = at(0), *b = at(num / 2), *c = at(num - 1);
   for (int64_t d = 0; d < plan.dim; ++d) {
-    int count = 0;
-    for (int s = 0; s < 9; ++s) {
-      const int64_t i = num * s / 9;
-      const float* row = i < plan.rows.num ? plan.rows.values + i * plan.padded_dim
-                                           : plan.columns.values + (i - plan.rows.num) * plan.padded_dim;
-      if (std::isfinite(row[d])) sample[count++] = row[d];
-    }
-    std::nth_element(sample, sample + count / 2, sample + count);
-    if (count > 0) centre[d] = sample[count / 2];
+    const float median = std::max(std::min(a[d], b[d]), std::min(std::max(a[d], b[d]), c[d]));
+    centre[d] = std::isfinite(median) ? median : 0.0;
   }
   return centre;
+}
+
+// Largest |x - centre| of the finite values.
+double Spread(const Plan& plan) {
+  double spread = 0;
+  for (const Side* side : {&plan.rows, &plan.columns}) {
+    for (int64_t i = 0; i < side->num * plan.padded_dim; ++i) {
+      const double distance = std::fabs(side->values[i] - plan.centre[i % plan.padded_dim]);
+      if (std::isfinite(distance)) spread = std::max(spread, distance);
+    }
+  }
+  return spread;
 }
 
 // Runs task(side, begin, end) over all tiles of both sides.
@@ -338,7 +354,7 @@ void HardestNegativesOnCpu(const Problem& problem, const Selection& selection, c
   const int64_t dim = problem.dim, padded_dim = CeilDiv(dim, 16) * 16;
   PreparedSide rows(problem.rows, problem.is_bfloat16, dim, padded_dim, kernels.tile_rows);
   PreparedSide columns(problem.columns, problem.is_bfloat16, dim, padded_dim, kernels.tile_columns);
-  Plan plan = {rows.side, columns.side, dim, padded_dim, problem.threshold, nullptr, 1.0};
+  Plan plan = {rows.side, columns.side, dim, padded_dim, problem.threshold, 0.0f, nullptr, 1.0};
   const std::vector<double> centre = Centre(plan);
   plan.centre = centre.data();
 
@@ -346,16 +362,23 @@ void HardestNegativesOnCpu(const Problem& problem, const Selection& selection, c
   const ThreadPool alone;
   const ThreadPool& threads = work < kMinParallelWork ? alone : pool;
 
-  std::mutex mutex;
-  double spread = 0;
-  ForTiles(threads, rows, columns, [&](const Side& side, int64_t begin, int64_t end) {
-    const double here = kernels.spread(plan, side, begin * side.tile, std::min(end * side.tile, side.num));
-    std::lock_guard<std::mutex> lock(mutex);
-    spread = std::max(spread, here);
-  });
-  if (spread > 0) plan.scale = std::ldexp(1.0, -std::ilogb(spread));
-  ForTiles(threads, rows, columns,
-           [&](const Side& side, int64_t begin, int64_t end) { kernels.pack(plan, side, begin, end); });
+  const auto pack = [&] {
+    std::mutex mutex;
+    double largest = 0;
+    ForTiles(threads, rows, columns, [&](const Side& side, int64_t begin, int64_t end) {
+      const double here = kernels.pack(plan, side, begin, end);
+      std::lock_guard<std::mutex> lock(mutex);
+      largest = std::max(largest, here);
+    });
+    return largest;
+  };
+  const double largest = pack();
+  if (largest != 0 && !(largest > 0x1p-60 && largest < 0x1p100)) {
+    const double spread = Spread(plan);
+    if (spread > 0) plan.scale = std::ldexp(1.0, -std::ilogb(spread));
+    pack();
+  }
+  plan.certainly_far = CertainlyFar(plan.threshold, plan.scale);
 
   // Tall enough to reuse a column tile, low enough to give every thread several blocks.
   const int64_t block_rows = std::clamp(CeilDiv(rows.num_tiles(), 4 * threads.num_threads), int64_t{1},
