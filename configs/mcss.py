@@ -14,6 +14,8 @@ from configs import common
 
 def get_config() -> ConfigDict:
     config = common.get_config()
+    # Near a collapse the squared pull's gradient vanishes and the push's does not: it recovers by itself.
+    config.loss.squared = True
     config.train.schedule = "cosine"
     config.train.warmup_steps = 100
     return config

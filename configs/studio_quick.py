@@ -23,7 +23,9 @@ def get_config() -> ConfigDict:
     config.studio.crop_size = 64
     config.image_size = 64
     config.labels.subjects = "S1"  # the paper's semi-supervised setting: one labelled person
-    # Threshold 0 keeps every negative: the run is too short to afford a ramp.
+    # Squared: near a collapse the pull's gradient vanishes and the push's does not, so the embeddings spread
+    # from the first step on. Threshold 0 keeps every negative: the run is too short to afford a ramp.
+    config.loss.squared = True
     config.loss.threshold = 0.0
     config.train.steps = 500
     config.train.schedule = "cosine"

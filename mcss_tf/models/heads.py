@@ -90,12 +90,13 @@ def build_mcss_model(
     if min(features.shape[1:3]) >= 2:
         features = layers.MaxPooling2D(2, name="pool")(features)
     x = layers.Flatten(name="flatten")(features)
-    x = layers.Dense(hidden_dim, activation="relu", name="embedding_hidden")(x)
-    x = layers.Dense(embedding_dim, name="embedding_linear")(x)
+    # float32 from here on: a few products, and early in training the embeddings of different images differ
+    # by a hundredth of their length, which bfloat16's three digits would drown.
+    x = layers.Dense(hidden_dim, activation="relu", dtype="float32", name="embedding_hidden")(x)
+    x = layers.Dense(embedding_dim, dtype="float32", name="embedding_linear")(x)
     embedding = UnitLength(name="embedding")(x)
     outputs = {"embedding": embedding}
     if num_joints is not None:
-        # float32: 48 numbers cost nothing, and a pose rounded to 8 bits would be off by millimetres.
         pose = layers.Dense(3 * num_joints, dtype="float32", name="pose_linear")(embedding)
         outputs["pose_mm"] = Unstandardise(num_joints, name="pose_mm")(pose)
     return keras.Model(images, outputs, name="mcss")
