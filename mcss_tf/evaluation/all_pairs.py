@@ -21,7 +21,7 @@ _BLOCK = 4096  # database poses at a time: the working set stays in the cache
 
 
 class PoseDatabase:
-    """Poses arranged for `distances`.
+    """Poses arranged for `distances`: the number of poses is the last axis of every array.
 
     Args:
         poses_mm: [N, J, 3] mm.
@@ -29,11 +29,12 @@ class PoseDatabase:
     """
 
     def __init__(self, poses_mm: np.ndarray, mask: np.ndarray):
-        self._mask = np.asarray(mask, np.float64)
-        self._poses = np.where(self._mask[..., None] > 0, poses_mm, 0.0).astype(np.float64)
-        self._by_axis = np.moveaxis(self._poses, -1, 0).astype(np.float32).copy()  # [3, N, J]
-        self._transposed = np.swapaxes(self._poses, 1, 2).copy()  # [N, 3, J]
-        self._squares = (self._poses**2).sum(-1)
+        observed = np.asarray(mask)[..., None] > 0
+        self._poses = np.where(observed, poses_mm, 0.0).astype(np.float64)  # [N, J, 3]
+        self._mask = np.asarray(mask, np.float64).T.copy()  # [J, N]
+        self._targets = self._poses.transpose(2, 1, 0).copy()  # [3, J, N]
+        self._targets32 = self._targets.astype(np.float32)
+        self._squares = (self._targets**2).sum(0)  # [J, N]
 
     def __len__(self) -> int:
         return len(self._poses)
@@ -43,53 +44,60 @@ class PoseDatabase:
 
         Joints count that both observed; inf where there is none.
         """
-        pose = np.where(np.asarray(mask)[:, None] > 0, pose_mm, 0.0).astype(np.float64)
+        mask = np.asarray(mask, np.float64)
+        pose = np.where(mask[:, None] > 0, pose_mm, 0.0).astype(np.float64)
         blocks = [slice(start, start + _BLOCK) for start in range(0, len(self), _BLOCK)]
-        return np.concatenate([self._block(pose, np.asarray(mask, np.float64), block) for block in blocks])
+        return np.concatenate([self._block(pose, mask, block) for block in blocks])
 
     def _block(self, pose: np.ndarray, mask: np.ndarray, block: slice) -> np.ndarray:
-        targets, shared = self._transposed[block], self._mask[block]
-        count = shared @ mask
+        targets, shared = self._targets[..., block], self._mask[:, block]
+        count = mask @ shared
         safe = np.maximum(count, 1.0)
-        mean_pose = (shared @ pose) / safe[:, None]  # `pose` is 0 where its own mask is
-        mean_target = (targets @ mask) / safe[:, None]
-        spread_pose = shared @ (pose**2).sum(-1) - safe * (mean_pose**2).sum(-1)
-        spread_target = self._squares[block] @ mask - safe * (mean_target**2).sum(-1)
-        product = np.sqrt(np.maximum(spread_pose * spread_target, 0.0))
-        covariance = targets @ pose - safe[:, None, None] * mean_target[:, :, None] * mean_pose[:, None, :]
-        is_spread = product > 1e-9 * (1.0 + mask @ (pose**2).sum(-1))
-        rotation, trace, divisor = _rotations(covariance / np.where(is_spread, product, 1.0)[:, None, None])
+        mean_pose = (pose.T @ shared) / safe  # [3, N]; `pose` is 0 where its own mask is
+        mean_target = (mask @ targets) / safe
+        squares = (pose**2).sum(-1)
+        spread_pose = np.maximum(squares @ shared - safe * (mean_pose**2).sum(0), 0.0)
+        spread_target = np.maximum(mask @ self._squares[:, block] - safe * (mean_target**2).sum(0), 0.0)
+        product = np.sqrt(spread_pose * spread_target)
+        is_spread = product > 1e-9 * (1.0 + squares.sum())
+        # [3, 3, N], rows of the target's axes.
+        covariance = pose.T @ targets - safe * mean_target[:, None] * mean_pose[None]
+        rotation, trace, divisor = _rotations(covariance / np.where(is_spread, product, 1.0))
         is_regular = is_spread & (divisor > _DEGENERATE)
-        scale = trace * np.sqrt(np.maximum(spread_target, 0.0) / np.where(is_spread, spread_pose, 1.0))
-        similarity = rotation * (scale / np.where(is_regular, divisor, 1.0))[:, None, None]
-        offset = mean_target - (similarity @ mean_pose[:, :, None])[..., 0]
-        # x' = [similarity | offset] [p; 1], one product per axis.
-        maps = np.concatenate([similarity, offset[..., None]], axis=-1).astype(np.float32)
-        points = np.concatenate([pose, np.ones((len(pose), 1))], axis=-1).T.astype(np.float32)
-        squared = sum((maps[:, axis] @ points - self._by_axis[axis, block]) ** 2 for axis in range(3))
-        weights = shared.astype(np.float32) * mask.astype(np.float32)
-        error = (np.sqrt(squared) * weights).sum(-1).astype(np.float64) / safe
+        scale = trace * np.sqrt(spread_target / np.where(is_spread, spread_pose, 1.0))
+        similarity = rotation * (scale / np.where(is_regular, divisor, 1.0))
+        offset = mean_target - (similarity * mean_pose[None]).sum(1)
+        error = self._mean_distance(pose, mask, similarity, offset, block) / safe
         unusual = np.flatnonzero(~is_regular & (count > 0))
         if len(unusual):
             rows = self._poses[block][unusual]
-            error[unusual] = pa_mpjpe(np.broadcast_to(pose, rows.shape), rows, shared[unusual] * mask)
+            weights = shared[:, unusual].T * mask
+            error[unusual] = pa_mpjpe(np.broadcast_to(pose, rows.shape), rows, weights)
         return np.where(count > 0, error, np.inf)
+
+    def _mean_distance(
+        self, pose: np.ndarray, mask: np.ndarray, similarity: np.ndarray, offset: np.ndarray, block: slice
+    ) -> np.ndarray:
+        """Returns sum_j |similarity p_j + offset - t_j| [N] over the joints that both observed."""
+        maps = np.concatenate([similarity, offset[:, None]], axis=1).astype(np.float32)  # [3, 4, N]
+        points = np.concatenate([pose, np.ones((len(pose), 1))], axis=1).astype(np.float32)  # [J, 4]
+        difference = points @ maps - self._targets32[..., block]
+        difference *= difference
+        distance = np.sqrt(difference[0] + difference[1] + difference[2])
+        return mask @ (distance * self._mask[:, block])
 
 
 def _rotations(b: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns the unnormalised best rotations [N, 3, 3], lambda [N] and the divisor [N] of B [N, 3, 3]."""
-    rows = b[:, 0], b[:, 1], b[:, 2]
+    """Returns the unnormalised best rotations [3, 3, N], lambda [N] and the divisor [N] of B [3, 3, N]."""
     # The cofactor matrix adj(B)^T has the cross products of B's rows as rows.
-    cofactors = np.stack(
-        [_cross(rows[1], rows[2]), _cross(rows[2], rows[0]), _cross(rows[0], rows[1])], axis=1
-    )
-    determinant = (rows[0] * cofactors[:, 0]).sum(-1)
-    square = (b * b).sum((1, 2))
-    root = _largest_root(square, determinant, (cofactors * cofactors).sum((1, 2)))
+    cofactors = np.stack([_cross(b[1], b[2]), _cross(b[2], b[0]), _cross(b[0], b[1])])
+    determinant = (b[0] * cofactors[0]).sum(0)
+    square = (b * b).sum((0, 1))
+    root = _largest_root(square, determinant, (cofactors * cofactors).sum((0, 1)))
     kappa = 0.5 * (root * root - square)
-    cubic = b @ (np.swapaxes(b, 1, 2) @ b)
-    rotation = (kappa + square)[:, None, None] * b + root[:, None, None] * cofactors - cubic
-    return rotation, root, kappa * root - determinant
+    gram = sum(b[:, None, axis] * b[None, :, axis] for axis in range(3))  # B B^T
+    cubic = sum(gram[:, axis, None] * b[None, axis] for axis in range(3))
+    return (kappa + square) * b + root * cofactors - cubic, root, kappa * root - determinant
 
 
 def _largest_root(square: np.ndarray, determinant: np.ndarray, cofactor_square: np.ndarray) -> np.ndarray:
@@ -107,5 +115,5 @@ def _largest_root(square: np.ndarray, determinant: np.ndarray, cofactor_square: 
 
 
 def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """`np.cross` of [N, 3], which is several times slower."""
-    return a[:, [1, 2, 0]] * b[:, [2, 0, 1]] - a[:, [2, 0, 1]] * b[:, [1, 2, 0]]
+    """Returns the cross products [3, N] of the columns of two [3, N]."""
+    return a[[1, 2, 0]] * b[[2, 0, 1]] - a[[2, 0, 1]] * b[[1, 2, 0]]
