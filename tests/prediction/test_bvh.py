@@ -1,5 +1,7 @@
 """BVH: rotations that give the positions back, through a reader that knows nothing of the writer."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,6 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from mcss_tf.geometry.skeleton import HUMAN36M_17, Skeleton
 from mcss_tf.prediction.bvh import Motion, fit_motion, forward_kinematics, to_bvh
+from mcss_tf.studio import bvh
 from tests.helpers import STANDING_MM
 
 
@@ -79,6 +82,17 @@ def test_an_independent_reader_of_the_file_finds_the_same_positions() -> None:
         x, y, z = joints_mm[:, joint].T
         # Y up, centimetres: our up (z) is the file's y, our back (y) its -z.
         np.testing.assert_allclose(played[name], np.stack([x, z, -y], axis=1) / 10, atol=1e-3)
+
+
+def test_the_studio_can_play_what_predict_writes(tmp_path: Path) -> None:
+    joints_mm = forward_kinematics(random_motion(4), HUMAN36M_17)
+    path = tmp_path / "motion.bvh"
+    path.write_text(to_bvh(fit_motion(joints_mm, HUMAN36M_17), HUMAN36M_17, fps=25))
+    played = bvh.read(path)
+    assert played.fps == pytest.approx(25)
+    order = [played.names.index(name) for name in HUMAN36M_17.joint_names]
+    expected = joints_mm[..., [0, 2, 1]] * [1, 1, -1] / 10
+    np.testing.assert_allclose(played.positions()[:, order], expected, atol=1e-3)
 
 
 def test_noisy_bones_get_their_mean_length_and_the_observed_direction() -> None:
