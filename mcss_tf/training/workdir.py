@@ -44,6 +44,10 @@ class Workdir:
         """Returns whether the final model has been written."""
         return self.model.is_file()
 
+    def has_checkpoint(self) -> bool:
+        """Returns whether there is a state to resume from."""
+        return (self.checkpoints / "checkpoint").is_file()
+
     def save_model(self, model: keras.Model) -> None:
         """Writes the final model, whole or not at all."""
         # Keras chooses the format by the suffix, so it writes a sibling with the right one, renamed after.
@@ -74,9 +78,11 @@ def open_workdir(path: str | Path, config: ConfigDict, dataset: Any, command: li
         InputError: the folder holds a run with another config or on another dataset.
     """
     path = Path(path)
-    if (path / "run.json").is_file():
+    workdir = Workdir(path)
+    # A run that ended before its first checkpoint (a wrong path in the config, say) left nothing to protect.
+    if (path / "run.json").is_file() and (workdir.has_checkpoint() or workdir.is_finished()):
         _check_same_run(path, config, dataset)
-        return Workdir(path)
+        return workdir
     info = {
         "method": config.method,
         "seed": config.seed,
@@ -94,7 +100,7 @@ def open_workdir(path: str | Path, config: ConfigDict, dataset: Any, command: li
     files.write_json(path / "config.json", config.to_dict())
     # Last: a folder is a run only when all that describes it is there.
     files.write_json(path / "run.json", info)
-    return Workdir(path)
+    return workdir
 
 
 def load_run(workdir: str | Path) -> Run:

@@ -22,6 +22,13 @@ def dataset(tmp_path):
     return types.SimpleNamespace(path=tmp_path / "data", checksum="c0ffee" * 8)
 
 
+def open_checkpointed(path, config, dataset):
+    workdir = open_workdir(path, config, dataset, ["a"])
+    workdir.checkpoints.mkdir()
+    (workdir.checkpoints / "checkpoint").touch()
+    return workdir
+
+
 def test_a_run_says_what_it_is(tmp_path, config, dataset):
     workdir = open_workdir(tmp_path / "run", config, dataset, ["train", "--x"])
     info = json.loads((workdir.path / "run.json").read_text())
@@ -37,7 +44,7 @@ def test_a_run_says_what_it_is(tmp_path, config, dataset):
 
 
 def test_the_same_run_reopens_its_workdir(tmp_path, config, dataset):
-    first = open_workdir(tmp_path / "run", config, dataset, ["a"])
+    first = open_checkpointed(tmp_path / "run", config, dataset)
     before = (first.path / "run.json").read_text()
     dataset.path = tmp_path / "moved"
     assert open_workdir(tmp_path / "run", config, dataset, ["b"]) == first
@@ -45,17 +52,24 @@ def test_the_same_run_reopens_its_workdir(tmp_path, config, dataset):
 
 
 def test_another_config_is_refused_by_key(tmp_path, config, dataset):
-    open_workdir(tmp_path / "run", config, dataset, [])
+    open_checkpointed(tmp_path / "run", config, dataset)
     config.loss.margin = 0.6
     with pytest.raises(InputError, match=r"holds one run. Received: .*loss.margin: 1.0 there, 0.6 here"):
         open_workdir(tmp_path / "run", config, dataset, [])
 
 
 def test_another_dataset_is_refused(tmp_path, config, dataset):
-    open_workdir(tmp_path / "run", config, dataset, [])
+    open_checkpointed(tmp_path / "run", config, dataset)
     dataset.checksum = "beef" * 12
     with pytest.raises(InputError, match=r"dataset: checksum c0ffeec0ffee there, beefbeefbeef here"):
         open_workdir(tmp_path / "run", config, dataset, [])
+
+
+def test_a_run_that_never_reached_a_checkpoint_gives_way(tmp_path, config, dataset):
+    open_workdir(tmp_path / "run", config, dataset, [])
+    config.loss.margin = 0.6
+    workdir = open_workdir(tmp_path / "run", config, dataset, [])
+    assert json.loads((workdir.path / "config.json").read_text())["loss"]["margin"] == 0.6
 
 
 def test_only_a_finished_run_loads(tmp_path, config, dataset):
