@@ -107,14 +107,12 @@ def _in_processes(
             done, pending = concurrent.futures.wait(pending, timeout=0.2)
             _drain(reports, report)
             for future in done:
-                if future.cancelled():
-                    continue
                 if future.exception() is None:
                     yield future.result()
                 elif failure is None:
                     failure = future.exception()
                     _log.warning("stopping after an error; sequences in progress are finished first")
-                    pool.shutdown(wait=False, cancel_futures=True)
+                    pending = {waiting for waiting in pending if not waiting.cancel()}
     if failure is not None:
         raise failure
 

@@ -13,6 +13,7 @@ from mcss_tf.geometry.joint_names import normalise
 __all__ = [
     "check_names",
     "check_same_cameras",
+    "choose_reference",
     "find_pose_file",
     "find_sequences",
     "find_videos",
@@ -71,6 +72,21 @@ def find_videos(sequence: Path, cameras: tuple[str, ...] | list[str] | None) -> 
             f"{f', without {missing}' if missing else ''}. Videos end in {', '.join(VIDEO_SUFFIXES)}."
         )
     return {camera: path for camera, path in videos.items() if cameras is None or camera in cameras}
+
+
+def choose_reference(name: str, cameras: tuple[str, ...], settings: RecordingSettings) -> str:
+    """Returns the camera that says when instants are: the stated one, else the first by name.
+
+    Raises:
+        InputError: if the stated one does not film this sequence.
+    """
+    reference = settings.reference or cameras[0]
+    if reference not in cameras:
+        raise InputError(
+            f"The `reference` camera must film every sequence. Received: `reference` {reference}, and {name} "
+            f"with {', '.join(cameras)}. Choose another in recordings.toml."
+        )
+    return reference
 
 
 def check_same_cameras(cameras: dict[str, tuple[str, ...]], settings: RecordingSettings) -> None:

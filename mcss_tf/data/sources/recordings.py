@@ -191,7 +191,7 @@ class RecordingsSource:
         infos = {camera: video.probe(path, settings.fps) for camera, path in videos.items()}
         offsets_s = {**settings.offsets_s, **settings.sequences.get(name, {}).get("offsets_s", {})}
         offsets_s = {camera: float(offsets_s.get(camera, 0.0)) for camera in videos}
-        reference = settings.reference or next(iter(videos))
+        reference = layout.choose_reference(name, tuple(videos), settings)
         timing.check_rates(name, infos, settings.fps, self.options.tolerance_ms is not None)
         start_s, end_s = timing.common_time(name, infos, offsets_s)
         tolerance_s = synchrony.default_tolerance_s([info.fps for info in infos.values()])
