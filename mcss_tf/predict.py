@@ -22,9 +22,14 @@ flags.DEFINE_string("input", None, "A video, an image, or a folder of images tak
 flags.DEFINE_string("output", None, "Folder for the results; must be new or empty.")
 flags.DEFINE_enum("boxes", "auto", BOX_MODES, "How the person is found; as in mcss_tf.prepare.")
 flags.DEFINE_float(
-    "context", None, "Side of the square crop over the longer side of the person; default: as in training."
+    "context",
+    None,
+    "Side of the square crop over the longer side of the person; default: as in training.",
+    lower_bound=1.0,
 )
-flags.DEFINE_float("fps", 30.0, "Frames per second of a folder of images; a video knows its own.")
+flags.DEFINE_float(
+    "fps", 30.0, "Frames per second of a folder of images; a video knows its own.", lower_bound=0.01
+)
 flags.DEFINE_integer("batch_size", 32, "Crops per call of the model.", lower_bound=1)
 flags.mark_flags_as_required(["model", "input", "output"])
 

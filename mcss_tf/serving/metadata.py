@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 import mcss_tf
+from mcss_tf import files
 from mcss_tf.data.sources.recordings import RecordingOptions
 from mcss_tf.errors import InputError
 from mcss_tf.geometry.skeleton import Skeleton
@@ -46,13 +47,16 @@ def describe_run(run: Run) -> dict[str, Any]:
     """Describes a finished run; joints and crops are those of the dataset that it was trained on.
 
     Raises:
-        InputError: the dataset has been moved.
+        InputError: that dataset is not where it was, or has been prepared anew.
     """
     path = Path(run.info["dataset"]["path"]) / "dataset.json"
-    if not path.is_file():
+    checksum = files.sha256(path) if path.is_file() else "no such file"
+    # Another dataset may have other joints: its names on these numbers would be wrong without a sign of it.
+    if checksum != run.info["dataset"]["checksum"]:
         raise InputError(
-            "An export takes joint names and crops from the dataset of its run. "
-            f"Received: a run on {path.parent}, which holds no dataset.json. Put the dataset back."
+            "An export takes joint names and crops from the dataset of its run, "
+            f"{path} with sha256 {run.info['dataset']['checksum'][:12]}. Received: {checksum[:12]}. "
+            "Put that dataset back, and run the export in the folder where the training was started."
         )
     dataset = json.loads(path.read_text())
     crop = {"size": dataset["crop_size"], "context": dataset.get("crop_context", RecordingOptions.context)}
