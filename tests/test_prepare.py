@@ -67,10 +67,10 @@ def test_dataset(recordings, tmp_path, capsys):
 def test_contact_sheet_shows_instants_by_cameras(recordings, tmp_path):
     quick(recordings, tmp_path / "out")
     sheet = cv2.imread(str(tmp_path / "out" / "contact_sheet.png"))
-    # Three subjects with four instants each; two cameras of 160 pixels beside each other.
-    assert sheet.shape == (3 * 4 * 178, 320, 3)
+    # Three subjects with six instants each; two cameras of 160 pixels beside each other.
+    assert sheet.shape == (3 * 6 * 178, 320, 3)
     yellow = (sheet.astype(int)[..., 2] > 150) & (sheet[..., 0] < 110)
-    for row in range(12):
+    for row in range(18):
         cells = yellow[178 * row + 18 : 178 * (row + 1)]
         assert cells[:, :160].any()
         assert cells[:, 160:].any()

@@ -13,9 +13,8 @@ from mcss_tf.geometry.skeleton import Skeleton
 
 _CELL = 160
 _CAPTION = 18
-_INSTANTS_PER_SEQUENCE = 4
-_MAX_ROWS_PER_SUBJECT = 8
-_MAX_SUBJECTS = 12
+_MAX_ROWS = 24
+_MAX_ROWS_PER_SUBJECT = 6
 _LEFT, _RIGHT, _MIDDLE = (255, 150, 40), (60, 160, 255), (90, 220, 90)
 
 
@@ -38,13 +37,16 @@ def write_contact_sheet(dataset: PreparedDataset, path: Path) -> None:
 def _choose_rows(dataset: PreparedDataset) -> list[int]:
     """Returns rows of the index spread evenly over each subject's sequences and their time."""
     chosen: list[int] = []
-    for subject in range(min(len(dataset.subjects), _MAX_SUBJECTS)):
-        is_subject = dataset.index.subject == subject
-        sequences = np.unique(dataset.index.sequence[is_subject])
-        num_sequences = max(1, _MAX_ROWS_PER_SUBJECT // _INSTANTS_PER_SEQUENCE)
-        for sequence in _spread(sequences, num_sequences):
+    subjects = _spread(np.unique(dataset.index.subject), _MAX_ROWS)
+    num_rows = min(_MAX_ROWS // len(subjects), _MAX_ROWS_PER_SUBJECT)
+    for subject in subjects:
+        sequences = np.unique(dataset.index.sequence[dataset.index.subject == subject])
+        # Two instants of a sequence show that boxes follow; more sequences show more.
+        sequences = _spread(sequences, max(1, num_rows // 2))
+        for sequence in sequences:
             rows = np.flatnonzero(dataset.index.sequence == sequence)
-            chosen += _spread(rows[np.argsort(dataset.index.time_s[rows])], _INSTANTS_PER_SEQUENCE).tolist()
+            rows = rows[np.argsort(dataset.index.time_s[rows])]
+            chosen += _spread(rows, num_rows // len(sequences)).tolist()
     return chosen
 
 
