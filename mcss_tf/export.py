@@ -22,7 +22,7 @@ def main(argv: Sequence[str]) -> int:
     del argv
     try:
         run = load_run(FLAGS.workdir)
-        metadata = describe_run(run)
+        metadata = describe_run(run.model, run.info)
         version = saved_model.write(run.model, metadata, Path(FLAGS.output))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -13,7 +13,6 @@ from mcss_tf.data.sources.recordings import RecordingOptions
 from mcss_tf.errors import InputError
 from mcss_tf.geometry.skeleton import Skeleton
 from mcss_tf.serving.signatures import describe
-from mcss_tf.training.workdir import Run
 
 FORMAT_VERSION = 1
 
@@ -43,24 +42,28 @@ def build_metadata(
     }
 
 
-def describe_run(run: Run) -> dict[str, Any]:
+def describe_run(model: keras.Model, info: dict[str, Any]) -> dict[str, Any]:
     """Describes a finished run; joints and crops are those of the dataset that it was trained on.
+
+    Args:
+        model: the trained model.
+        info: the content of the run's run.json.
 
     Raises:
         InputError: that dataset is not where it was, or has been prepared anew.
     """
-    path = Path(run.info["dataset"]["path"]) / "dataset.json"
+    path = Path(info["dataset"]["path"]) / "dataset.json"
     checksum = files.sha256(path) if path.is_file() else "no such file"
     # Another dataset may have other joints: its names on these numbers would be wrong without a sign of it.
-    if checksum != run.info["dataset"]["checksum"]:
+    if checksum != info["dataset"]["checksum"]:
         raise InputError(
             "An export takes joint names and crops from the dataset of its run, "
-            f"{path} with sha256 {run.info['dataset']['checksum'][:12]}. Received: {checksum[:12]}. "
+            f"{path} with sha256 {info['dataset']['checksum'][:12]}. Received: {checksum[:12]}. "
             "Put that dataset back, and run the export in the folder where the training was started."
         )
     dataset = json.loads(path.read_text())
     crop = {"size": dataset["crop_size"], "context": dataset.get("crop_context", RecordingOptions.context)}
-    return build_metadata(run.model, Skeleton.from_json(dataset["skeleton"]), crop, run.info)
+    return build_metadata(model, Skeleton.from_json(dataset["skeleton"]), crop, info)
 
 
 def _describe_pose(model: keras.Model, skeleton: Skeleton) -> dict[str, Any]:
