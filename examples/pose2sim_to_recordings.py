@@ -33,7 +33,7 @@ def main() -> None:
                 break
     calibrations = [*project.glob("calibration.toml"), *project.glob("calibration/*.toml")]
     if calibrations:
-        (arguments.recordings / "cameras.toml").symlink_to(calibrations[0])
+        (sequence / "cameras.toml").symlink_to(calibrations[0])
     if arguments.labels:
         (trc,) = [*project.glob("*.trc"), *project.glob("pose-3d/*.trc")]
         (sequence / trc.name).symlink_to(trc)
