@@ -1,8 +1,62 @@
 """Installs mcss_tf."""
 
-from setuptools import find_packages, setup
+import importlib.util
+import shutil
+from pathlib import Path
+
+from setuptools import Distribution, find_packages, setup
+from setuptools.command.build_py import build_py
+
+HERE = Path(__file__).resolve().parent
+
+
+class BuildWithKernels(build_py):
+    """Ships the op's C++ sources, and its library where TensorFlow is at hand.
+
+    pip hides TensorFlow from a build unless told otherwise (--no-build-isolation): then the library is
+    compiled from the same sources at first use.
+    """
+
+    def run(self):
+        super().run()
+        if self.editable_mode:
+            return
+        build = _load(HERE / "mcss_tf" / "ops" / "build.py")
+        sources = Path(self.build_lib) / "mcss_tf" / "kernels"
+        sources.mkdir(exist_ok=True)
+        for name in (*build.HEADERS, *build.CPP_SOURCES, build.CUDA_SOURCE):
+            shutil.copy2(HERE / "kernels" / name, sources)
+        if _has_tensorflow():
+            import tensorflow as tf
+
+            library = sources / build.library_name(sources, tf.__version__, with_cuda=False)
+            try:
+                build.compile_library(library, sources, tf.sysconfig.get_include(), with_cuda=False)
+            except build.BuildError as error:
+                self.warn(f"The hardest_negatives op is left to be compiled at first use: {error}")
+
+
+class DistributionWithLibrary(Distribution):
+    """A wheel that holds a compiled library is bound to its platform."""
+
+    def has_ext_modules(self):
+        return _has_tensorflow()
+
+
+def _has_tensorflow():
+    return importlib.util.find_spec("tensorflow") is not None
+
+
+def _load(path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
 
 setup(
+    cmdclass={"build_py": BuildWithKernels},
+    distclass=DistributionWithLibrary,
     name="mcss_tf",
     version="0.1.0",
     description="Multiview-consistent semi-supervised 3D human pose from synchronised, uncalibrated video.",
@@ -22,6 +76,7 @@ setup(
         "matplotlib>=3.9,<4",
         "scikit-learn>=1.5,<2",
         "tensorboard>=2.20,<2.22",
+        "safetensors>=0.4,<1",
     ],
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
