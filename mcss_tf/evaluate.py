@@ -83,19 +83,9 @@ def evaluate(
 
 def _check_skeleton(run: Run, dataset: PreparedDataset) -> None:
     """Refuses poses of other joints than the run's; where either has no poses, joints do not matter."""
-    if (
-        _is_training_dataset(run, dataset)
-        or "pose_mm" not in run.model.output
-        or not dataset.index.has_pose.any()
-    ):
+    if "pose_mm" not in run.model.output or not dataset.index.has_pose.any():
         return
-    path = Path(run.info["dataset"]["path"]) / "dataset.json"
-    if not path.is_file():
-        raise InputError(
-            "The joints of a run are those of its own dataset, which must be there to evaluate on another. "
-            f"Received: a run on {path.parent}, which holds no dataset.json. Put that dataset back."
-        )
-    trained = Skeleton.from_json(json.loads(path.read_text(encoding="utf-8"))["skeleton"])
+    trained = Skeleton.from_json(run.info["dataset"]["skeleton"])
     if trained != dataset.skeleton:
         raise InputError(
             f"A run is evaluated on poses of its own skeleton. Received: {dataset.skeleton.name!r} "

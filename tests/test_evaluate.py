@@ -12,9 +12,9 @@ import pytest
 from configs import tiny
 from mcss_tf import methods
 from mcss_tf.errors import InputError
-from mcss_tf.evaluate import _check_skeleton, evaluate
+from mcss_tf.evaluate import evaluate
 from mcss_tf.training.loop import train
-from mcss_tf.training.workdir import load_run, open_workdir
+from mcss_tf.training.workdir import open_workdir
 from tests.helpers import make_tiny_dataset
 
 POSE_KEYS = {"mpjpe_mm", "n_mpjpe_mm", "pa_mpjpe_mm"}
@@ -155,15 +155,13 @@ def test_another_skeleton_is_refused(run, tmp_path):
         evaluate(run, other.path)
 
 
-def test_another_dataset_needs_the_runs_own_for_its_joints(run, dataset, tmp_path):
+def test_a_run_knows_its_joints_without_its_dataset(run, tmp_path):
     moved = shutil.copytree(run, tmp_path / "run")
     info = json.loads((moved / "run.json").read_text())
     info["dataset"]["path"] = str(tmp_path / "gone")
     (moved / "run.json").write_text(json.dumps(info))
-    _check_skeleton(load_run(moved), dataset)  # the same checksum: the same joints
     other = make_tiny_dataset(tmp_path / "other", instants=4, test_subjects=("S2",))
-    with pytest.raises(InputError, match="holds no dataset.json"):
-        evaluate(moved, other.path)
+    assert evaluate(moved, other.path)["pose"]["mpjpe_mm"] > 0
 
 
 def test_an_empty_split_and_an_unfinished_run_are_refused(run, dataset, tmp_path):

@@ -13,11 +13,16 @@ def test_atomic_write_replaces_only_when_the_block_succeeds(tmp_path):
     path = tmp_path / "deep" / "a.bin"
     with files.atomic_write(path) as file:
         file.write(b"one")
-    with pytest.raises(OSError, match="disk full"), files.atomic_write(path) as file:
-        file.write(b"half of tw")
-        raise OSError("disk full")
+    with pytest.raises(OSError, match="disk full"):
+        _write_half(path)
     assert path.read_bytes() == b"one"
     assert os.listdir(path.parent) == ["a.bin"], "no temporary file is left behind"
+
+
+def _write_half(path):
+    with files.atomic_write(path) as file:
+        file.write(b"half of tw")
+        raise OSError("disk full")
 
 
 def test_written_files_follow_the_umask(tmp_path):

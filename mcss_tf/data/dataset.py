@@ -76,6 +76,7 @@ class PreparedDataset:
         index: one row per record.
         skeleton: joints of the poses.
         crop_size: side of the stored square images, in pixels.
+        crop_context: side of the crops over the longer side of the person; None where it is not known.
         cameras: names of the cameras; the position is the camera id.
         subjects: names of the subjects; the position is the subject id.
         sequences: entries of `dataset.json`; the position is the sequence id.
@@ -89,6 +90,7 @@ class PreparedDataset:
         self.checksum = checksum
         self.skeleton = Skeleton.from_json(metadata["skeleton"])
         self.crop_size: int = metadata["crop_size"]
+        self.crop_context: float | None = metadata["crop_context"]
         self.cameras: list[str] = metadata["cameras"]
         self.subjects: list[str] = metadata["subjects"]
         self.sequences: list[dict[str, Any]] = metadata["sequences"]

@@ -53,6 +53,7 @@ def finish_dataset(
     skeleton: Skeleton,
     crop_size: int,
     results: Iterable[SequenceResult],
+    crop_context: float | None = None,
     calibrations: Mapping[tuple[str, str], Mapping[str, Camera] | None] | None = None,
 ) -> PreparedDataset:
     """Writes `index.npz` and, last, `dataset.json`; the outcome does not depend on the order of `results`.
@@ -63,6 +64,7 @@ def finish_dataset(
         skeleton: joints of the poses.
         crop_size: side of the images, in pixels.
         results: of `write_sequence`, in any order.
+        crop_context: side of the square crops over the longer side of the person; None: not known.
         calibrations: by (subject, sequence), the cameras by name; absent or None: not calibrated.
 
     Returns:
@@ -97,6 +99,7 @@ def finish_dataset(
         "source": source,
         "created_by": f"mcss_tf {mcss_tf.__version__}",
         "crop_size": crop_size,
+        "crop_context": crop_context,
         "skeleton": skeleton.to_json(),
         "cameras": cameras,
         "subjects": subjects,

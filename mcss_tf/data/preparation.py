@@ -73,6 +73,7 @@ def prepare_dataset(
             skeleton=source.skeleton,
             crop_size=crop_size,
             results=results.values(),
+            crop_context=source.crop_context,
             calibrations=calibrations,
         )
         write_contact_sheet(dataset, output / "contact_sheet.png")

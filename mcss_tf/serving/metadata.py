@@ -1,16 +1,12 @@
 """What an exported model says about itself: assets/mcss.json."""
 
-import json
-from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
 import mcss_tf
-from mcss_tf import files
 from mcss_tf.data.sources.recordings import RecordingOptions
-from mcss_tf.errors import InputError
 from mcss_tf.geometry.skeleton import Skeleton
 from mcss_tf.serving.signatures import describe
 
@@ -48,21 +44,9 @@ def describe_run(model: keras.Model, info: dict[str, Any]) -> dict[str, Any]:
     Args:
         model: the trained model.
         info: the content of the run's run.json.
-
-    Raises:
-        InputError: that dataset is not where it was, or has been prepared anew.
     """
-    path = Path(info["dataset"]["path"]) / "dataset.json"
-    checksum = files.sha256(path) if path.is_file() else "no such file"
-    # Another dataset may have other joints: its names on these numbers would be wrong without a sign of it.
-    if checksum != info["dataset"]["checksum"]:
-        raise InputError(
-            "An export takes joint names and crops from the dataset of its run, "
-            f"{path} with sha256 {info['dataset']['checksum'][:12]}. Received: {checksum[:12]}. "
-            "Put that dataset back, and run the export in the folder where the training was started."
-        )
-    dataset = json.loads(path.read_text())
-    crop = {"size": dataset["crop_size"], "context": dataset.get("crop_context", RecordingOptions.context)}
+    dataset = info["dataset"]
+    crop = {**dataset["crop"], "context": dataset["crop"]["context"] or RecordingOptions.context}
     return build_metadata(model, Skeleton.from_json(dataset["skeleton"]), crop, info)
 
 

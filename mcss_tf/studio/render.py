@@ -18,7 +18,7 @@ from mcss_tf.studio.shapes import Shapes, bounds
 # Rays per output pixel and axis; the crop is averaged down, which smooths the outlines.
 _OVERSAMPLING = 2
 # Side of the square crop over the longer side of the person's box.
-_CONTEXT = 1.12
+CROP_CONTEXT = 1.12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,7 +122,7 @@ def square_box(rectangles: np.ndarray) -> np.ndarray:
     """Returns the square [4] int x0, y0, x1, y1 (pixel edges) with context around rectangles [P, 4]."""
     x0, y0 = rectangles[:, :2].min(0)
     x1, y1 = rectangles[:, 2:].max(0)
-    side = int(np.ceil(_CONTEXT * max(x1 - x0, y1 - y0)))
+    side = int(np.ceil(CROP_CONTEXT * max(x1 - x0, y1 - y0)))
     left, top = round(float(x0 + x1 - side) / 2), round(float(y0 + y1 - side) / 2)
     return np.array([left, top, left + side, top + side])
 

@@ -71,7 +71,7 @@ def open_workdir(path: str | Path, config: ConfigDict, dataset: Any, command: li
     Args:
         path: of the folder.
         config: the whole config.
-        dataset: the prepared dataset; its checksum is what is kept.
+        dataset: the prepared dataset; its checksum, skeleton and crops are what is kept.
         command: the command line, for the record.
 
     Raises:
@@ -86,7 +86,12 @@ def open_workdir(path: str | Path, config: ConfigDict, dataset: Any, command: li
     info = {
         "method": config.method,
         "seed": config.seed,
-        "dataset": {"path": str(dataset.path.resolve()), "checksum": dataset.checksum},
+        "dataset": {
+            "path": str(dataset.path.resolve()),
+            "checksum": dataset.checksum,
+            "skeleton": dataset.skeleton.to_json(),
+            "crop": {"size": dataset.crop_size, "context": dataset.crop_context},
+        },
         "versions": {
             "mcss_tf": mcss_tf.__version__,
             "tensorflow": tf.__version__,

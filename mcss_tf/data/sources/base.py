@@ -48,6 +48,8 @@ class Source(Protocol):
 
     name: str
     skeleton: Skeleton
+    # Side of the square crops over the longer side of the person; None where there are no crops.
+    crop_context: float | None
 
     def sequences(self) -> list[SequenceSpec]:
         """Lists the sequences, cheaply, and validates everything that can be before long work starts.

@@ -102,6 +102,7 @@ class RecordingsSource:
 
     def __init__(self, options: RecordingOptions):
         self.options = options
+        self.crop_context = options.context
 
     def sequences(self) -> list[SequenceSpec]:
         """Lists the sequences in natural order of subject and sequence.

@@ -15,7 +15,7 @@ from mcss_tf.geometry.skeleton import HUMAN36M_17
 from mcss_tf.studio.body import make_body
 from mcss_tf.studio.figure import NUM_JOINTS, pose_points
 from mcss_tf.studio.motion import Take, mocap_takes, procedural_takes
-from mcss_tf.studio.render import Renderer
+from mcss_tf.studio.render import CROP_CONTEXT, Renderer
 from mcss_tf.studio.room import make_cameras, make_room
 
 
@@ -82,6 +82,7 @@ class StudioSource:
 
     name = "studio"
     skeleton = HUMAN36M_17
+    crop_context = CROP_CONTEXT
 
     def __init__(self, options: StudioOptions):
         self.options = options
