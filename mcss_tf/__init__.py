@@ -2,8 +2,8 @@
 
 import os
 
-# On import TensorFlow reports a missing GPU at error level. What really fails raises anyway;
-# TF_CPP_MIN_LOG_LEVEL=0 in the environment shows everything.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# TensorFlow reports a missing GPU at error level. What really fails raises anyway; whoever sets
+# TF_CPP_MIN_LOG_LEVEL themselves (0 shows everything) gets what they ask for.
+IS_QUIET = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") == "3"
 
 __version__ = "0.1.0"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from absl import app, flags
 
+import mcss_tf.startup  # noqa: F401  (before TensorFlow is imported)
 from mcss_tf.errors import InputError
 from mcss_tf.serving import saved_model
 from mcss_tf.serving.metadata import describe_run

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from absl import app, flags
 
+import mcss_tf.startup  # noqa: F401  (before TensorFlow is imported)
 from mcss_tf.data.boxes import BOX_MODES
 from mcss_tf.errors import InputError
 from mcss_tf.prediction.infer import predict_input

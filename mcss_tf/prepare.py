@@ -13,19 +13,24 @@ from ml_collections import config_flags
 from rich import progress
 
 import mcss_tf
+import mcss_tf.startup  # noqa: F401  (before TensorFlow is imported)
 from mcss_tf.data.boxes import BOX_MODES
 from mcss_tf.data.dataset import SPLITS, PreparedDataset
 from mcss_tf.data.preparation import prepare_dataset
 from mcss_tf.data.sources.base import SequenceSpec, Source
+from mcss_tf.data.sources.mocap import MocapOptions, MocapSource
 from mcss_tf.data.sources.recordings import RecordingOptions, RecordingsSource
 from mcss_tf.data.sources.studio import StudioOptions, StudioSource
 from mcss_tf.errors import InputError
 
 FLAGS = flags.FLAGS
-flags.DEFINE_enum("source", None, ["recordings", "studio"], "Where images come from.")
+flags.DEFINE_enum("source", None, ["recordings", "studio", "mocap"], "Where images or keypoints come from.")
 flags.DEFINE_string(
-    "input", None, "recordings: the folder of subjects. studio: BVH files or npz of motion capture, optional."
+    "input",
+    None,
+    "recordings: the folder of subjects. mocap: BVH files or npz of motion capture; studio: the same, optional.",
 )
+flags.DEFINE_string("cameras", None, "mocap: Human3.6M's camera-parameters.json or a Pose2Sim TOML.")
 flags.DEFINE_string("output", None, "Folder of the dataset; an interrupted one goes on.")
 flags.DEFINE_integer("crop_size", None, "Side of the crops in pixels; recordings: 128, studio: its config's.")
 flags.DEFINE_integer("stride", 1, "recordings: take every n-th frame.")
@@ -36,7 +41,7 @@ flags.DEFINE_float(
 )
 flags.DEFINE_integer("workers", os.cpu_count(), "Processes.", lower_bound=1)
 config_flags.DEFINE_config_file(
-    "config", None, "studio: a config whose `studio` holds fields of StudioOptions.", lock_config=True
+    "config", None, "studio, mocap: a config whose section of that name holds the options.", lock_config=True
 )
 flags.mark_flags_as_required(["source", "output"])
 
@@ -64,6 +69,9 @@ def _build_source() -> tuple[Source, int, dict[str, Any]]:
     if FLAGS.source == "studio":
         options = _studio_options()
         source: Source = StudioSource(options)
+    elif FLAGS.source == "mocap":
+        options = _mocap_options()
+        source = MocapSource(options)
     else:
         if FLAGS.input is None:
             raise InputError(
@@ -83,15 +91,34 @@ def _build_source() -> tuple[Source, int, dict[str, Any]]:
     return source, options.crop_size, arguments
 
 
-def _studio_options() -> StudioOptions:
-    config = FLAGS.config.get("studio") if FLAGS.config is not None else None
-    values = dict(config or {})
-    known = {field.name for field in dataclasses.fields(StudioOptions)}
+def _mocap_options() -> MocapOptions:
+    missing = [name for name in ("input", "cameras") if FLAGS[name].value is None]
+    if missing:
+        raise InputError(
+            f"--source=mocap needs --input and --cameras. Received: no --{' and no --'.join(missing)}. "
+            "Give motion capture and a calibration."
+        )
+    values = _section(MocapOptions)
+    return MocapOptions(
+        motion=str(Path(FLAGS.input).resolve()), cameras=str(Path(FLAGS.cameras).resolve()), **values
+    )
+
+
+def _section(options: type) -> dict[str, Any]:
+    """Returns the section of --config that is named like the source, checked."""
+    config = FLAGS.config.get(FLAGS.source) if FLAGS.config is not None else None
+    values = config.to_dict() if config is not None else {}
+    known = {field.name for field in dataclasses.fields(options)}
     if set(values) - known:
         raise InputError(
-            f"`studio` in a config has the fields {', '.join(sorted(known))}. "
+            f"`{FLAGS.source}` in a config has the fields {', '.join(sorted(known))}. "
             f"Received: {', '.join(sorted(set(values) - known))}. Correct the spelling."
         )
+    return values
+
+
+def _studio_options() -> StudioOptions:
+    values = _section(StudioOptions)
     if FLAGS.crop_size is not None:
         values["crop_size"] = FLAGS.crop_size
     if FLAGS.input is not None:

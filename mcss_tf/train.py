@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+import mcss_tf.startup  # noqa: F401  (before TensorFlow is imported)
 from mcss_tf import methods
 from mcss_tf.data.dataset import PreparedDataset
 from mcss_tf.errors import InputError
