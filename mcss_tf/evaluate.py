@@ -18,7 +18,7 @@ import rich.table
 from absl import app, flags
 
 import mcss_tf
-import mcss_tf.startup  # noqa: F401  (before TensorFlow is imported)
+import mcss_tf.startup
 from mcss_tf import files
 from mcss_tf.data.dataset import SPLITS, PreparedDataset
 from mcss_tf.errors import InputError
