@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,10 @@ import numpy as np
 
 from mcss_tf import files
 from mcss_tf.errors import InputError
+from mcss_tf.geometry.canonical import to_z_up
 
 # Width and height of the Human3.6M videos, which its parameter file does not state.
-_HUMAN36M_SIZES = {
+HUMAN36M_SIZES = {
     "54138969": (1000, 1002),
     "55011271": (1000, 1000),
     "58860488": (1000, 1000),
@@ -124,6 +125,27 @@ def undistort(camera: Camera, pixels: np.ndarray) -> np.ndarray:
         pixels.reshape(-1, 1, 2), camera.matrix, camera.distortion, P=camera.matrix
     )
     return straight.reshape(pixels.shape)
+
+
+def find_up_axis(cameras: Iterable[Camera]) -> str:
+    """Returns which axis of the world points up, "x" to "-z", judged by how upright cameras stand.
+
+    Raises:
+        InputError: if no axis does, within about 30 degrees of the mean of the cameras.
+    """
+    up = np.mean([-camera.rotation[1] for camera in cameras], axis=0)
+    axis = int(np.abs(up).argmax())
+    if np.abs(up[axis]) < 0.85 * np.linalg.norm(up) or np.linalg.norm(up) < 0.5:
+        raise InputError(
+            "One axis of the world must point up, as upright cameras see it. "
+            f"Received: cameras whose mean up is {np.round(up, 2).tolist()}. Correct the calibration."
+        )
+    return ("" if up[axis] > 0 else "-") + "xyz"[axis]
+
+
+def with_z_up(camera: Camera, up_axis: str) -> Camera:
+    """Returns the same camera in the world that `canonical.to_z_up` turned, which it sees alike."""
+    return dataclasses.replace(camera, rotation=camera.rotation @ to_z_up(np.eye(3), up_axis))
 
 
 def look_at(
@@ -253,7 +275,7 @@ def load_human36m_cameras(path: str | Path) -> dict[str, dict[str, Camera]]:
             subjects[subject][name] = _build(
                 path,
                 name=name,
-                size=_HUMAN36M_SIZES.get(name, (1000, 1000)),
+                size=HUMAN36M_SIZES.get(name, (1000, 1000)),
                 matrix=intrinsics["calibration_matrix"],
                 distortion=intrinsics["distortion"],
                 rotation=pose["R"],

@@ -5,8 +5,8 @@ Every approximation, in the words of `skeleton.HUMAN36M_17`:
     thorax   midpoint of the shoulders, a few centimetres from Human3.6M's joint at the base of the neck and
              rising with raised arms; without shoulders the neck.
     spine    midpoint of pelvis and thorax, so a bent back is straightened; CMU: of abdomen and chest.
-    neck     Human3.6M's "neck/nose": the nose where there is one, else the (upper) neck;
-             CMU: midpoint of the base of the skull and the eyes.
+    neck     Human3.6M's "neck/nose": the nose where there is one, else the middle of the head, else the
+             (upper) neck; CMU: midpoint of the base of the skull and the eyes.
     head     top of the head. COCO and BODY_25 have none: ears + 0.6 (ears - thorax), for an upright head
              a few centimetres off; CMU: mid-eyes + (head - neck), which lies about 3 cm high and in front.
 """
@@ -28,9 +28,40 @@ COCO_17 = (
     *("left_knee", "right_knee", "left_ankle", "right_ankle"),
 )
 
+# CMU Panoptic, http://domedb.perception.cs.cmu.edu: the joints19 of hdPose3d_stage1_coco19.
+COCO_19 = (
+    *("Neck", "Nose", "BodyCenter", "lShoulder", "lElbow", "lWrist", "lHip", "lKnee", "lAnkle"),
+    *("rShoulder", "rElbow", "rWrist", "rHip", "rKnee", "rAnkle", "lEye", "lEar", "rEye", "rEar"),
+)
+# Human3.6M's motion capture: several joints lie on others (the ends of clavicles on the thorax).
+HUMAN36M_32 = (
+    *("pelvis", "right_hip", "right_knee", "right_ankle", "right_toe_base", "right_toe_end"),
+    *("left_hip", "left_knee", "left_ankle", "left_toe_base", "left_toe_end"),
+    *("spine_base", "spine", "thorax", "neck", "head"),
+    *("left_clavicle", "left_shoulder", "left_elbow", "left_wrist"),
+    *("left_thumb_base", "left_thumb_end", "left_hand_base", "left_hand_end"),
+    *("right_clavicle", "right_shoulder", "right_elbow", "right_wrist"),
+    *("right_thumb_base", "right_thumb_end", "right_hand_base", "right_hand_end"),
+)
+# MPI-INF-3DHP; its "neck" is the base of the neck and its "head" the middle of the head, so they are named
+# so here: taken for Human3.6M's joints of those names they would be 10 cm off.
+MPI_INF_3DHP_28 = (
+    *("spine3", "spine4", "spine2", "spine", "pelvis", "neck_base", "mid_head", "head_top"),
+    *("left_clavicle", "left_shoulder", "left_elbow", "left_wrist", "left_hand"),
+    *("right_clavicle", "right_shoulder", "right_elbow", "right_wrist", "right_hand"),
+    *("left_hip", "left_knee", "left_ankle", "left_foot", "left_toe"),
+    *("right_hip", "right_knee", "right_ankle", "right_foot", "right_toe"),
+)
+# Its "relevant" joints, in the order of the official test set.
+MPI_INF_3DHP_17 = (
+    *("head_top", "neck_base", "right_shoulder", "right_elbow", "right_wrist"),
+    *("left_shoulder", "left_elbow", "left_wrist", "right_hip", "right_knee", "right_ankle"),
+    *("left_hip", "left_knee", "left_ankle", "pelvis", "spine", "mid_head"),
+)
+
 # Normalised names (lower case, letters and digits only) of one joint.
 ALIASES: dict[str, tuple[str, ...]] = {
-    "pelvis": ("pelvis", "midhip", "chip", "hip", "hips"),
+    "pelvis": ("pelvis", "midhip", "chip", "hip", "hips", "bodycenter"),
     "right_hip": ("righthip", "rhip", "rthigh"),
     "right_knee": ("rightknee", "rknee", "rshin"),
     "right_ankle": ("rightankle", "rankle", "rfoot"),
@@ -41,6 +72,8 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "thorax": ("thorax",),
     "neck": ("necknose",),
     "upper_neck": ("upperneck", "neck"),
+    "neck_base": ("neckbase",),
+    "mid_head": ("midhead",),
     "nose": ("nose",),
     "head": ("headtop", "head"),
     "left_shoulder": ("leftshoulder", "lshoulder", "lshldr"),
@@ -49,6 +82,8 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "right_shoulder": ("rightshoulder", "rshoulder", "rshldr"),
     "right_elbow": ("rightelbow", "relbow", "rforearm"),
     "right_wrist": ("rightwrist", "rwrist", "rhand"),
+    "left_eye": ("lefteye", "leye"),
+    "right_eye": ("righteye", "reye"),
     "left_ear": ("leftear", "lear"),
     "right_ear": ("rightear", "rear"),
 }
@@ -56,9 +91,14 @@ ALIASES: dict[str, tuple[str, ...]] = {
 # Weighted sums, tried in order; the joint's own name in its sum means "measured as such".
 RECIPES: dict[str, tuple[dict[str, float], ...]] = {
     "pelvis": ({"left_hip": 0.5, "right_hip": 0.5}, {"pelvis": 1.0}),
-    "thorax": ({"thorax": 1.0}, {"left_shoulder": 0.5, "right_shoulder": 0.5}, {"upper_neck": 1.0}),
+    "thorax": (
+        {"thorax": 1.0},
+        {"neck_base": 1.0},
+        {"left_shoulder": 0.5, "right_shoulder": 0.5},
+        {"upper_neck": 1.0},
+    ),
     "spine": ({"spine": 1.0}, {"pelvis": 0.5, "thorax": 0.5}),
-    "neck": ({"neck": 1.0}, {"nose": 1.0}, {"upper_neck": 1.0}),
+    "neck": ({"neck": 1.0}, {"nose": 1.0}, {"mid_head": 1.0}, {"upper_neck": 1.0}),
     "head": ({"head": 1.0}, {"left_ear": 0.8, "right_ear": 0.8, "thorax": -0.6}),
 }
 
@@ -73,8 +113,6 @@ CMU_BVH_ALIASES: dict[str, tuple[str, ...]] = {
     "abdomen": ("abdomen",),
     "chest": ("chest",),
     "skull": ("head",),
-    "left_eye": ("lefteye",),
-    "right_eye": ("righteye",),
 }
 
 

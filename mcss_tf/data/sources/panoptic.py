@@ -1,0 +1,250 @@
+"""The source `panoptic`: CMU Panoptic, a set with many views that anyone may download; docs/datasets.md."""
+
+import dataclasses
+import functools
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from mcss_tf.data.example import Instant
+from mcss_tf.data.sources import calibrated
+from mcss_tf.data.sources.base import SequenceSpec
+from mcss_tf.data.sources.calibrated import CalibratedOptions, CalibratedSequence, Labels
+from mcss_tf.data.video import natural_key
+from mcss_tf.errors import InputError
+from mcss_tf.geometry.cameras import Camera, find_up_axis, project, with_z_up, world_to_camera
+from mcss_tf.geometry.canonical import to_z_up
+from mcss_tf.geometry.joint_names import COCO_19 as NAMES_19
+from mcss_tf.geometry.skeletons import COCO_19
+
+POSES = "hdPose3d_stage1_coco19"
+_MM_PER_CM = 10.0
+_MIN_CONFIDENCE = 0.1
+# People who are tracked for less than this, in frames at 29.97 per second, are left out: they are on their
+# way through the dome, or errors of tracking.
+_MIN_FRAMES = 60
+_STRIDE = 6
+
+
+@dataclasses.dataclass(frozen=True)
+class PanopticOptions(CalibratedOptions):
+    """How CMU Panoptic is prepared.
+
+    Attributes:
+        test_sequences: names of the sequences that are the test split; empty: the last quarter of them by
+            name, at least one.
+    """
+
+    test_sequences: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class PanopticSequence(CalibratedSequence):
+    """One person in one recording.
+
+    Attributes:
+        person: the id that tracking gave.
+    """
+
+    person: int
+
+
+class PanopticSource:
+    """Reads recordings of the Panoptic studio: HD videos, calibration and tracked people.
+
+    A person is known within one recording only, so a subject is a recording and a person of it. Each person
+    is prepared on their own; of a recording with several, the videos are decoded once for each.
+    """
+
+    name = "panoptic"
+    default_context = 1.4  # joints end at wrists, ankles and ears
+
+    def __init__(self, options: PanopticOptions):
+        self.options = options
+        self.skeleton = options.skeleton or COCO_19
+        calibrated.map_labels(np.zeros((1, 19, 3)), NAMES_19, self.skeleton)
+
+    def sequences(self) -> list[SequenceSpec]:
+        """Lists people by recording.
+
+        Raises:
+            InputError: if there is no recording, or anything of one is missing or damaged.
+        """
+        folders = self.recordings()
+        splits = self._splits([folder.name for folder in folders])
+        specs = [spec for folder in folders for spec in self._specs(folder, splits[folder.name])]
+        if not specs:
+            raise InputError(
+                f"A recording shows somebody for at least {_MIN_FRAMES} frames. Received: "
+                f"{self.options.root} with nobody in any {POSES}. Extract the archives of poses again."
+            )
+        return specs
+
+    def instants(self, spec: PanopticSequence) -> Iterator[Instant]:
+        """Decodes and crops one person."""
+        context = self.options.context or self.default_context
+        labels = self.labels(spec, spec.frames)
+        for instant in calibrated.cropped_instants(spec, labels, self.options.crop_size, context):
+            if instant.joint_mask.any():
+                yield instant
+
+    def labels(self, spec: PanopticSequence, frames: np.ndarray) -> Labels:
+        """Reads the person's joints in some frames; boxes and 2D joints are their projections.
+
+        Raises:
+            InputError: if a file is damaged.
+        """
+        folder = self.options.root / spec.sequence
+        people = read_people(folder / POSES)
+        joints = np.full((len(frames), 19, 3), np.nan)
+        for row, frame in enumerate(frames):
+            body = people.get(int(frame), {}).get(spec.person)
+            if body is not None:
+                joints[row] = np.where(body[:, 3:] >= _MIN_CONFIDENCE, body[:, :3] * _MM_PER_CM, np.nan)
+        world_mm = to_z_up(joints, self._up_axis(folder))
+        cameras = self.calibration(spec)
+        points = {name: _seen_px(camera, world_mm) for name, camera in cameras.items()}
+        joints_mm, mask = calibrated.map_labels(world_mm, NAMES_19, self.skeleton)
+        return Labels(
+            joints_mm,
+            mask,
+            {name: calibrated.boxes_of_points(p, cameras[name].size) for name, p in points.items()},
+            {name: calibrated.map_keypoints(p, NAMES_19, self.skeleton) for name, p in points.items()},
+        )
+
+    def calibration(self, spec: PanopticSequence) -> dict[str, Camera]:
+        """Returns the recording's HD cameras in its world, turned so that Z is up."""
+        folder = self.options.root / spec.sequence
+        cameras = read_calibration(folder / f"calibration_{folder.name}.json")
+        up_axis = self._up_axis(folder)
+        return {name: with_z_up(cameras[name], up_axis) for name in spec.cameras}
+
+    def recordings(self) -> list[Path]:
+        """Returns the folders of recordings, in natural order.
+
+        Raises:
+            InputError: if there is none.
+        """
+        root = self.options.root
+        folders = sorted(root.iterdir(), key=lambda path: natural_key(path.name)) if root.is_dir() else []
+        folders = [folder for folder in folders if (folder / POSES).is_dir()]
+        if not folders:
+            raise InputError(
+                f"--input must hold <recording>/{POSES}. Received: {root} without any. Download recordings "
+                "with the toolbox's getData.sh and extract hdPose3d_stage1_coco19.tar."
+            )
+        return folders
+
+    def _splits(self, names: list[str]) -> dict[str, str]:
+        test = self.options.test_sequences or tuple(names[-max(1, round(len(names) / 4)) :])
+        unknown = sorted(set(test) - set(names))
+        if unknown:
+            raise InputError(
+                f"--test_sequences are among {', '.join(names)}. Received: {', '.join(unknown)}. "
+                "Correct the spelling."
+            )
+        return {name: "test" if name in test else "train" for name in names}
+
+    def _specs(self, folder: Path, split: str) -> list[PanopticSequence]:
+        videos = self._videos(folder)
+        people = read_people(folder / POSES)
+        num_frames = max(people, default=-1) + 1
+        counts: dict[int, int] = {}
+        for bodies in people.values():
+            for person in bodies:
+                counts[person] = counts.get(person, 0) + 1
+        persons = [person for person, count in sorted(counts.items()) if count >= _MIN_FRAMES]
+        if not persons:
+            return []
+        action = re.sub(r"^\d+_|\d+$", "", folder.name)
+        stride = self.options.stride or _STRIDE
+        spec = calibrated.sequence_spec("", folder.name, action, videos, num_frames, stride, split)
+        fields = {f.name: getattr(spec, f.name) for f in dataclasses.fields(spec)}
+        specs = [
+            PanopticSequence(**fields | {"subject": f"{folder.name}-{person}"}, person=person)
+            for person in persons
+        ]
+        self.calibration(specs[0])
+        return specs
+
+    def _videos(self, folder: Path) -> dict[str, Path]:
+        """Returns the HD videos by camera; those that are there, of those that were asked for."""
+        cameras = read_calibration(folder / f"calibration_{folder.name}.json")
+        found = {path.stem[3:]: path for path in sorted((folder / "hdVideos").glob("hd_*.mp4"))}
+        wanted = self.options.cameras or tuple(found)
+        missing = [name for name in wanted if name not in found or name not in cameras]
+        if missing or len(wanted) < 2:
+            raise InputError(
+                "A recording needs HD videos of at least two calibrated cameras, and of all of --cameras. "
+                f"Received: {folder} with {', '.join(found) or 'none'}, without "
+                f"{', '.join(missing) or 'more'}. Download hdVideos/hd_00_*.mp4 of these cameras."
+            )
+        return {name: found[name] for name in wanted}
+
+    def _up_axis(self, folder: Path) -> str:
+        return find_up_axis(read_calibration(folder / f"calibration_{folder.name}.json").values())
+
+
+def read_calibration(path: Path) -> dict[str, Camera]:
+    """Reads calibration_<recording>.json: the HD cameras by name, world as it is, in mm.
+
+    Raises:
+        InputError: if the file is missing or malformed.
+    """
+    try:
+        entries = json.loads(path.read_text())["cameras"]
+        return {
+            entry["name"]: Camera(
+                entry["name"],
+                entry["resolution"],
+                np.array(entry["K"]),
+                np.array(entry["distCoef"]),
+                np.array(entry["R"]),
+                np.array(entry["t"]) * _MM_PER_CM,
+            )
+            for entry in entries
+            if entry["type"] == "hd"
+        }
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            "A recording needs its calibration: JSON with cameras of name, type, resolution, K, distCoef, R, "
+            f"t. Received: {path} ({type(error).__name__}: {error}). Download it again."
+        ) from error
+
+
+@functools.lru_cache(maxsize=2)
+def read_people(folder: Path) -> dict[int, dict[int, np.ndarray]]:
+    """Reads body3DScene_*.json: by frame and person, joints [19, 4] of x, y, z in cm and confidence.
+
+    Raises:
+        InputError: if there is none, or one is malformed.
+    """
+    people = {}
+    paths = sorted(folder.glob("body3DScene_*.json"))
+    if not paths:
+        raise InputError(
+            f"{POSES} must hold body3DScene_*.json. Received: {folder} with none. Extract {POSES}.tar again."
+        )
+    for path in paths:
+        try:
+            bodies = json.loads(path.read_text())["bodies"]
+            people[int(path.stem.split("_")[1])] = {
+                int(body["id"]): np.array(body["joints19"], float).reshape(19, 4) for body in bodies
+            }
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                "body3DScene_*.json holds bodies of id and joints19 (19 x 4 numbers). "
+                f"Received: {path} ({type(error).__name__}: {error}). Extract {POSES}.tar again."
+            ) from error
+    return people
+
+
+def _seen_px(camera: Camera, world_mm: np.ndarray) -> np.ndarray:
+    """Returns the projections [F, K, 2]; NaN where a joint is unknown or behind the camera."""
+    is_in_front = world_to_camera(camera, world_mm)[..., 2] > 100.0  # False for NaN
+    anywhere_in_front = camera.centre_mm + camera.rotation[2]
+    points_px = project(camera, np.where(is_in_front[..., None], world_mm, anywhere_in_front))
+    return np.where(is_in_front[..., None], points_px, np.nan)
