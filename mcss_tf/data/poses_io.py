@@ -1,15 +1,17 @@
 """3D labels beside a recording: poses.npz, or the .trc of a motion-capture program."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from mcss_tf import files
+from mcss_tf.data.trc import MM_PER_UNIT, read_trc
 from mcss_tf.errors import InputError
 from mcss_tf.geometry.canonical import to_z_up
 from mcss_tf.geometry.skeleton import Skeleton, map_joints
 
-_MM_PER_UNIT = {"m": 1000.0, "cm": 10.0, "mm": 1.0}
 # How far the joint farthest from the pelvis is, in a person of any size and posture.
 _PLAUSIBLE_REACH_MM = (250.0, 2500.0)
 _NPZ_KEYS = {"joints_mm", "frames", "joint_names", "up_axis"}
@@ -45,7 +47,7 @@ def read_poses(path: Path, skeleton: Skeleton, num_frames: int, fps: float) -> P
     Raises:
         InputError: if joints, frames or units are wrong.
     """
-    frames, joints, names = _read_npz(path) if path.suffix == ".npz" else _read_trc(path, fps)
+    frames, joints, names = _read_npz(path) if path.suffix == ".npz" else read_trc(path, fps)
     try:
         joints_mm, mask = map_joints(joints, names, skeleton)
     except InputError as error:
@@ -82,6 +84,20 @@ def find_pose_file(sequence: Path) -> Path | None:
     return found[0] if found else None
 
 
+def write_npz(
+    path: Path, joints_mm: np.ndarray, frames: np.ndarray, joint_names: Sequence[str], up_axis: str
+) -> None:
+    """Writes labels that `read_poses` reads: joints [L, J, 3], NaN where not observed, atomically."""
+    with files.atomic_write(path) as file:
+        np.savez(
+            file,
+            joints_mm=joints_mm.astype(np.float32),
+            frames=np.asarray(frames, np.int64),
+            joint_names=np.array(joint_names),
+            up_axis=np.array(up_axis),
+        )
+
+
 def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray, list[str]]:
     try:
         with np.load(path) as arrays:
@@ -106,39 +122,6 @@ def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray, list[str]]:
     return frames.astype(int), to_z_up(joints.astype(float), str(values.get("up_axis", "z"))), names
 
 
-def _read_trc(path: Path, fps: float) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Reads a .trc: Y up, `Frame#` counts from 1 at `DataRate`; empty cells are markers not seen."""
-    try:
-        lines = [line.rstrip("\r\n").split("\t") for line in path.read_text().splitlines()]
-        header = dict(zip(lines[1], lines[2], strict=False))
-        rate, units = float(header["DataRate"]), header["Units"].strip()
-        names = [name.strip() for name in lines[3][2:] if name.strip()]
-        rows = [line for line in lines[5:] if line[0].strip()]
-        cells = [(line[2:] + [""] * 3 * len(names))[: 3 * len(names)] for line in rows]
-        joints = np.array([[float(cell) if cell.strip() else np.nan for cell in row] for row in cells])
-        joints = joints.reshape(-1, len(names), 3)
-        numbers = np.array([int(line[0]) - 1 for line in rows], int)
-    except (OSError, ValueError, KeyError, IndexError) as error:
-        raise InputError(
-            "A .trc has five header lines (DataRate, Units, marker names) and one row a frame, separated by "
-            f"tabs. Received: {path} ({type(error).__name__}: {error}). Export it again."
-        ) from error
-    if units not in _MM_PER_UNIT or not len(rows) or not names:
-        raise InputError(
-            f"A .trc holds frames of markers in {', '.join(_MM_PER_UNIT)}. Received: Units {units!r}, "
-            f"{len(rows)} frames, {len(names)} markers in {path}. Export it again."
-        )
-    # Motion capture is often faster than video: the row nearest in time labels a frame.
-    frames = np.rint(numbers / rate * fps).astype(int)
-    distance = np.abs(numbers / rate * fps - frames)
-    nearest = {}
-    for row in np.argsort(distance, kind="stable"):
-        nearest.setdefault(int(frames[row]), int(row))
-    chosen = sorted(nearest)
-    joints = joints[[nearest[frame] for frame in chosen]]
-    return np.array(chosen), to_z_up(joints * _MM_PER_UNIT[units], "y"), names
-
-
 def _check_units(path: Path, joints_mm: np.ndarray, mask: np.ndarray, skeleton: Skeleton) -> None:
     """Metres taken for millimetres would train without complaint and mean nothing."""
     is_seen = (mask > 0) & (mask[:, [skeleton.root]] > 0)
@@ -151,7 +134,7 @@ def _check_units(path: Path, joints_mm: np.ndarray, mask: np.ndarray, skeleton: 
     reach_mm = float(np.median(np.where(is_seen[is_seen.any(1)], reach, 0.0).max(1)))
     low, high = _PLAUSIBLE_REACH_MM
     if not low <= reach_mm <= high:
-        likely = [unit for unit, scale in _MM_PER_UNIT.items() if low <= reach_mm * scale <= high]
+        likely = [unit for unit, scale in MM_PER_UNIT.items() if low <= reach_mm * scale <= high]
         hint = f"They look like {likely[0]}: convert them" if likely else "Convert them"
         raise InputError(
             f"Labels are in millimetres: the joint farthest from the pelvis is {low:g} to {high:g} mm away. "

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 
+import numpy as np
+
 from mcss_tf.data.video import Frame
 
 
@@ -49,6 +51,19 @@ def paired(
         yield time_s, {camera: found[camera] for camera in streams if camera in found}
     for nearest in others.values():
         nearest.finish()
+
+
+def nearest_frames(times_s: np.ndarray, instants_s: np.ndarray, tolerance_s: float) -> np.ndarray:
+    """Returns the number [I] of the frame nearest to each instant; -1 where none is within the tolerance.
+
+    What `paired` does for frames, for ascending times [F] alone, on one clock with the instants [I].
+    """
+    after = np.clip(np.searchsorted(times_s, instants_s), 1, max(len(times_s) - 1, 1))
+    before = after - 1
+    after = np.minimum(after, len(times_s) - 1)
+    is_before = np.abs(times_s[before] - instants_s) <= np.abs(times_s[after] - instants_s)
+    nearest = np.where(is_before, before, after)
+    return np.where(np.abs(times_s[nearest] - instants_s) <= tolerance_s + 1e-9, nearest, -1)
 
 
 class _Nearest:

@@ -80,6 +80,24 @@ def read_frames(path: Path, fps: float | None = None) -> Iterator[Frame]:
     yield from (_read_images(path, fps) if path.is_dir() else _read_video(path))
 
 
+def frame_times_s(path: Path, fps: float | None = None) -> np.ndarray:
+    """Returns the time [F] of every frame as `read_frames` gives it, without decoding any.
+
+    Raises:
+        InputError: if the video cannot be read.
+    """
+    if path.is_dir():
+        return np.arange(len(_image_paths(path))) / fps
+    try:
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            # Packets come in the order of decoding, which B-frames make another one than that of time.
+            stamps = sorted(p.pts for p in container.demux(stream) if p.pts is not None and not p.is_discard)
+            return (np.array(stamps) - stamps[0]) * float(stream.time_base)
+    except (av.error.FFmpegError, OSError, IndexError) as error:
+        raise _unreadable(path, error) from error
+
+
 def sample_frames(
     path: Path, num_samples: int, convert: Callable[[np.ndarray], np.ndarray], fps: float | None = None
 ) -> list[np.ndarray]:

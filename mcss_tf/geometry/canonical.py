@@ -76,3 +76,9 @@ def to_z_up(joints: np.ndarray, up_axis: str) -> np.ndarray:
         )
     rotation = np.array(_TO_Z_UP[up_axis], dtype=np.asarray(joints).dtype)
     return np.asarray(joints) @ rotation.T
+
+
+def from_z_up(joints: np.ndarray, up_axis: str) -> np.ndarray:
+    """Undoes `to_z_up`: rotates a world [..., 3] with z up so that `up_axis` points up."""
+    # Rows of a rotation are the images of the axes under its inverse.
+    return np.asarray(joints) @ to_z_up(np.eye(3, dtype=np.asarray(joints).dtype), up_axis).T

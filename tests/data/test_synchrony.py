@@ -81,3 +81,11 @@ def test_a_truncated_camera_is_noticed_although_its_end_is_not_paired():
 
     with pytest.raises(ValueError, match="truncated"):
         list(synchrony.paired({"a": _frames([0.0]), "b": broken()}, {}, "a", 1, 0.05))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_nearest_frames_of_times_alone_are_those_of_the_streams(seed):
+    rng = np.random.default_rng(seed)
+    times = {name: np.sort(rng.uniform(0, 1, rng.integers(1, 12))) for name in "ab"}
+    expected = [frames.get("b", -1) for _, frames in _pair(times)]
+    assert synchrony.nearest_frames(times["b"], times["a"], 0.05).tolist() == expected

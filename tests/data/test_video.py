@@ -1,3 +1,5 @@
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -121,3 +123,24 @@ def test_samples_are_spread_over_the_video(tmp_path, gop):
     assert min(shown) < 0.6
     assert max(shown) > 3.0
     assert np.diff(shown).max() < 1.3
+
+
+def test_frame_times_without_decoding_are_those_of_the_frames(tmp_path):
+    synthetic.write_video(tmp_path / "a.mp4", fps=Fraction(30000, 1001), duration_s=1.5)
+    expected = [frame.time_s for frame in video.read_frames(tmp_path / "a.mp4")]
+    np.testing.assert_allclose(video.frame_times_s(tmp_path / "a.mp4"), expected, atol=1e-6)
+
+
+def test_frame_times_of_the_real_recording(balancing):
+    path = balancing / "videos" / "cam02.mp4"
+    expected = [frame.time_s for frame in video.read_frames(path)]
+    np.testing.assert_allclose(video.frame_times_s(path), expected, atol=1e-6)
+
+
+def test_frame_times_of_images_and_of_no_video(tmp_path):
+    for index in range(3):
+        (tmp_path / f"{index}.png").touch()
+    np.testing.assert_allclose(video.frame_times_s(tmp_path, 10.0), [0, 0.1, 0.2])
+    (tmp_path / "a.mp4").write_text("no video")
+    with pytest.raises(InputError, match=r"must be readable to its end\. Received: .*a\.mp4"):
+        video.frame_times_s(tmp_path / "a.mp4")

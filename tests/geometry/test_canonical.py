@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from mcss_tf.errors import InputError
-from mcss_tf.geometry.canonical import canonical_pose, to_z_up
+from mcss_tf.geometry.canonical import canonical_pose, from_z_up, to_z_up
 from mcss_tf.geometry.skeleton import HUMAN36M_17, Skeleton
 
 THREE = Skeleton("three", ("root", "left_hip", "hand"), (-1, 0, 1))
@@ -91,3 +91,9 @@ def test_y_up_follows_pose2sim():
 def test_unknown_axis_is_refused():
     with pytest.raises(InputError, match="Received: 'up'"):
         to_z_up(np.zeros(3), "up")
+
+
+@pytest.mark.parametrize("axis", ["x", "y", "z", "-x", "-y", "-z"])
+def test_from_z_up_undoes_to_z_up(axis):
+    points = np.random.default_rng(0).normal(size=(4, 3))
+    np.testing.assert_array_equal(from_z_up(to_z_up(points, axis), axis), points)

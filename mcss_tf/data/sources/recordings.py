@@ -19,7 +19,7 @@ from mcss_tf.geometry.cameras import Camera
 from mcss_tf.geometry.skeleton import HUMAN36M_17
 
 _TEST_FRACTION = 0.25
-_KEYPOINT_NAMES = {
+KEYPOINT_NAMES = {
     "body_25": joint_names.BODY_25,
     "body_25b": joint_names.BODY_25B,
     "coco_17": joint_names.COCO_17,
@@ -231,7 +231,7 @@ class RecordingsSource:
         folders = {camera: spec.folder / "keypoints" / camera for camera in spec.cameras}
         if kind is None or not all(folder.is_dir() for folder in folders.values()):
             return None
-        names = _KEYPOINT_NAMES[kind]
+        names = KEYPOINT_NAMES[kind]
         return {
             camera: keypoints_io.on_skeleton(folder, spec.infos[camera].num_frames, names, self.skeleton)
             for camera, folder in folders.items()
