@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from mcss_tf import files
+from mcss_tf.data.boxes import square
 from mcss_tf.data.dataset import SPLITS, PreparedDataset
 from mcss_tf.data.records import decode_instant
 from mcss_tf.geometry.cameras import Camera, project
@@ -68,21 +69,32 @@ def _row(dataset: PreparedDataset, row: int) -> np.ndarray:
         f"{name}  {instant['time_s']:.2f} s  frame {instant['frame']}  {split}",
     )
     for view, camera in enumerate(instant["cameras"]):
-        cell = cv2.resize(instant["images"][view], (_CELL, _CELL), interpolation=cv2.INTER_AREA)
+        cell, box_px = _picture(instant, view)
         points, seen = _joints_px(instant, view, calibration.get(camera))
         if points is not None:
-            _draw_skeleton(cell, _into_cell(points, instant["boxes_px"][view]), seen, dataset.skeleton)
+            _draw_skeleton(cell, _into_cell(points, box_px), seen, dataset.skeleton)
         _write(cell, (4, _CELL - 6), camera)
         column = dataset.cameras.index(camera) * _CELL
         canvas[_CAPTION:, column : column + _CELL] = cell
     return canvas
 
 
+def _picture(instant: dict, view: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the cell and which part of the full frame it shows: without an image, around the keypoints."""
+    if instant["images"]:
+        cell = cv2.resize(instant["images"][view], (_CELL, _CELL), interpolation=cv2.INTER_AREA)
+        return cell, instant["boxes_px"][view]
+    points = instant["keypoints_px"][view]
+    points = points[points[:, 2] > 0, :2] if (points[:, 2] > 0).any() else points[:, :2]
+    box_px = np.concatenate([points.min(0), points.max(0)])[None]
+    return np.zeros((_CELL, _CELL, 3), np.uint8), square(box_px, 1.25)[0]
+
+
 def _joints_px(
     instant: dict, view: int, camera: Camera | None
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Returns the joints [J, 2] in the full frame and which of them were observed."""
-    if instant["joints_mm"] is not None and camera is not None:
+    if instant["images"] and instant["joints_mm"] is not None and camera is not None:
         return project(camera, instant["joints_mm"]), instant["joint_mask"] > 0
     if instant["keypoints_px"] is not None:
         keypoints = instant["keypoints_px"][view]

@@ -39,7 +39,7 @@ class Index:
         view_mask: uint64 [N], bit c set where camera c saw this instant.
         has_pose: bool [N], the canonical pose is defined.
         image_offset: int32 [N, C], where the JPEG of camera c starts within the Example, in bytes.
-        image_length: int32 [N, C], its length; 0 where camera c did not see this instant.
+        image_length: int32 [N, C], its length; 0 where camera c has no image of this instant.
         canonical_mm: float32 [N, J, 3], Eq. 3; 0 where undefined or not observed.
         joint_mask: float32 [N, J], 1 where `canonical_mm` is a label.
     """
@@ -63,8 +63,13 @@ class Index:
         return len(self.shard)
 
     def is_present(self) -> np.ndarray:
-        """Returns bool [N, C], True where a camera saw an instant."""
+        """Returns bool [N, C], True where there is a camera's image of an instant."""
         return self.image_length > 0
+
+    def is_seen(self) -> np.ndarray:
+        """Returns bool [N, C], True where a camera saw an instant, with an image or keypoints alone."""
+        bits = np.arange(self.image_length.shape[1], dtype=np.uint64)
+        return (self.view_mask[:, None] >> bits & np.uint64(1)).astype(bool)
 
 
 class PreparedDataset:
@@ -75,7 +80,7 @@ class PreparedDataset:
         metadata: the content of `dataset.json`.
         index: one row per record.
         skeleton: joints of the poses.
-        crop_size: side of the stored square images, in pixels.
+        crop_size: side of the stored square images, in pixels; 0 in a dataset of keypoints alone.
         crop_context: side of the crops over the longer side of the person; None where it is not known.
         cameras: names of the cameras; the position is the camera id.
         subjects: names of the subjects; the position is the subject id.

@@ -24,11 +24,12 @@ class Instant:
         time_s: its time in seconds.
         split: "train" or "test".
         cameras: V names of the cameras that see this instant.
-        images: V uint8 RGB images [S, S, 3].
-        boxes_px: float32 [V, 4], x0, y0, x1, y1 of each crop in its full frame.
+        images: V uint8 RGB images [S, S, 3]; none in a dataset of keypoints alone.
+        boxes_px: float32 [V, 4], x0, y0, x1, y1 of each crop in its full frame; None without images.
         joints_mm: float32 [J, 3], world, Z up; None without 3D labels.
         joint_mask: float32 [J], 1 where the joint was observed; None means all of them.
         keypoints_px: float32 [V, J, 3], x, y in the full frame and confidence; None where unknown.
+        keypoints_true_px: float32 [V, J, 2], where the joints truly are; None where unknown.
     """
 
     subject: str
@@ -38,11 +39,12 @@ class Instant:
     time_s: float
     split: str
     cameras: Sequence[str]
-    images: Sequence[np.ndarray]
-    boxes_px: np.ndarray
+    images: Sequence[np.ndarray] = ()
+    boxes_px: np.ndarray | None = None
     joints_mm: np.ndarray | None = None
     joint_mask: np.ndarray | None = None
     keypoints_px: np.ndarray | None = None
+    keypoints_true_px: np.ndarray | None = None
 
 
 def encode_instant(instant: Instant, jpegs: list[bytes], canonical_mm: np.ndarray | None) -> bytes:
@@ -58,6 +60,7 @@ def encode_instant(instant: Instant, jpegs: list[bytes], canonical_mm: np.ndarra
         "canonical_mm": canonical_mm,
         "joint_mask": instant.joint_mask,
         "keypoints_px": instant.keypoints_px,
+        "keypoints_true_px": instant.keypoints_true_px,
     }
     if instant.joints_mm is not None and instant.joint_mask is None:
         values["joint_mask"] = np.ones(len(instant.joints_mm))
@@ -69,20 +72,26 @@ def encode_instant(instant: Instant, jpegs: list[bytes], canonical_mm: np.ndarra
     return example.SerializeToString(deterministic=True)
 
 
-def decode_instant(data: bytes) -> dict[str, Any]:
+def decode_instant(data: bytes, with_images: bool = True) -> dict[str, Any]:
     """Decodes a serialized Example into its features.
+
+    Args:
+        data: the Example.
+        with_images: False leaves `images` empty, which is far faster where only numbers are wanted.
 
     Returns:
         `subject`, `sequence`, `action`: str; `frame`: int; `time_s`: float; `cameras`: list of str;
-        `images`: list of uint8 RGB [S, S, 3]; `boxes_px`: float32 [V, 4]; `joints_mm`, `canonical_mm`:
-        float32 [J, 3] or None; `joint_mask`: float32 [J] or None; `keypoints_px`: float32 [V, J, 3] or None.
+        `images`: list of uint8 RGB [S, S, 3]; `boxes_px`: float32 [V, 4] or None; `joints_mm`,
+        `canonical_mm`: float32 [J, 3] or None; `joint_mask`: float32 [J] or None; `keypoints_px`: float32
+        [V, J, 3] or None; `keypoints_true_px`: float32 [V, J, 2] or None.
     """
     feature = tf.train.Example.FromString(data).features.feature
     decoded: dict[str, Any] = {k: feature[k].bytes_list.value[0].decode() for k in _NAMES}
     decoded["frame"] = feature["frame"].int64_list.value[0]
     decoded["time_s"] = feature["time_s"].float_list.value[0]
     decoded["cameras"] = [name.decode() for name in feature["cameras"].bytes_list.value]
-    decoded["images"] = [_decode_jpeg(image) for image in feature["images"].bytes_list.value]
+    jpegs = feature["images"].bytes_list.value if with_images else ()
+    decoded["images"] = [_decode_jpeg(image) for image in jpegs]
     num_views = len(decoded["cameras"])
     shapes = {
         "boxes_px": (num_views, 4),
@@ -90,6 +99,7 @@ def decode_instant(data: bytes) -> dict[str, Any]:
         "canonical_mm": (-1, 3),
         "joint_mask": (-1,),
         "keypoints_px": (num_views, -1, 3),
+        "keypoints_true_px": (num_views, -1, 2),
     }
     for name, shape in shapes.items():
         values = np.array(feature[name].float_list.value, np.float32) if name in feature else None

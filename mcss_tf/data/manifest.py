@@ -62,7 +62,7 @@ def finish_dataset(
         output: folder of the dataset.
         source: name of the source.
         skeleton: joints of the poses.
-        crop_size: side of the images, in pixels.
+        crop_size: side of the images, in pixels; 0 without images.
         results: of `write_sequence`, in any order.
         crop_context: side of the square crops over the longer side of the person; None: not known.
         calibrations: by (subject, sequence), the cameras by name; absent or None: not calibrated.
@@ -129,9 +129,7 @@ def _build_index(results: list[SequenceResult], subjects: list[str], cameras: li
             columns["subject"].append(subjects.index(result.spec.subject))
             columns["sequence"].append(sequence)
             columns["split"].append(SPLITS.index(row["split"]))
-            columns["view_mask"].append(
-                sum(1 << c for c, n in zip(ids, row["image_length"], strict=True) if n)
-            )
+            columns["view_mask"].append(sum(1 << c for c, s in zip(ids, row["is_seen"], strict=True) if s))
             for name in ("image_offset", "image_length"):
                 values = np.zeros(len(cameras), np.int32)
                 values[ids] = row[name]

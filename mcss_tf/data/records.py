@@ -34,7 +34,8 @@ class SequenceResult:
     Attributes:
         spec: the sequence.
         shards: entries of `dataset.json`, one per split that has instants.
-        rows: per record, the columns of `Index`; `image_offset` and `image_length` by `spec.cameras`.
+        rows: per record, the columns of `Index`; `is_seen`, `image_offset` and `image_length` by
+            `spec.cameras`.
         dropped: numbers of instants or labels left out, by reason.
     """
 
@@ -59,7 +60,7 @@ def write_sequence(
         spec: the sequence.
         instants: its instants in time order; they are consumed one by one.
         skeleton: joints of the poses.
-        crop_size: side of the images, in pixels.
+        crop_size: side of the images, in pixels; 0 for a dataset of keypoints without images.
         jpeg_quality: of the stored images, 1-100.
 
     Returns:
@@ -83,7 +84,9 @@ def write_sequence(
             row = shards.write(instant.split, data)
             row.update(frame=int(instant.frame), time_s=float(instant.time_s), has_pose=has_pose)
             row.update(canonical_mm=canonical_mm, joint_mask=joint_mask)
-            row.update(locate_images(data, instant.cameras, jpegs, spec.cameras))
+            row.update(is_seen=[camera in instant.cameras for camera in spec.cameras])
+            with_images = instant.cameras if jpegs else ()
+            row.update(locate_images(data, with_images, jpegs, spec.cameras))
             rows.append(row)
         return SequenceResult(spec, shards.close(), rows, dropped)
     except (OSError, tf.errors.OpError) as error:
@@ -120,12 +123,19 @@ def _check_instant(instant: Instant, spec: SequenceSpec, skeleton: Skeleton, cro
                 f"{where} must have uint8 RGB images of {crop_size} x {crop_size} pixels. "
                 f"Received: {image.dtype} {image.shape}."
             )
+    if not crop_size and instant.keypoints_px is None:
+        raise InputError(
+            f"{where} must have keypoints where it has no images. Received: keypoints_px=None, crop_size=0. "
+            "Give keypoints, or images and their size."
+        )
+    boxes = np.shape(instant.boxes_px) if crop_size else _shape(instant.boxes_px)
     shapes = {
-        "images": (len(instant.images), num_views),
-        "boxes_px": (np.shape(instant.boxes_px), (num_views, 4)),
+        "images": (len(instant.images), num_views if crop_size else 0),
+        "boxes_px": (boxes, (num_views, 4)),
         "joints_mm": (_shape(instant.joints_mm), (num_joints, 3)),
         "joint_mask": (_shape(instant.joint_mask), (num_joints,)),
         "keypoints_px": (_shape(instant.keypoints_px), (num_views, num_joints, 3)),
+        "keypoints_true_px": (_shape(instant.keypoints_true_px), (num_views, num_joints, 2)),
     }
     for name, (received, expected) in shapes.items():
         if received is not None and received != expected:
