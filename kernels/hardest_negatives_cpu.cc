@@ -36,8 +36,10 @@ constexpr float kLower = 1 + 0x1p-20f;
 // Rows of one block, whose bounds a task keeps on its stack; a multiple of every tile height.
 constexpr int64_t kMaxBlockRows = 480;
 constexpr int64_t kBlockColumns = 1024;
+// Up to this many hits of a tile are looked at one by one.
+constexpr int kFewHits = 6;
 // Below this many multiply-adds another thread takes longer to wake than to help.
-constexpr double kMinParallelWork = 4e6;
+constexpr double kMinParallelWork = 1e6;
 
 // One side (anchors or positives), prepared for the tiled product.
 struct Side {
