@@ -13,29 +13,42 @@ from ml_collections import config_flags
 from rich import progress
 
 import mcss_tf
-import mcss_tf.startup  # noqa: F401  (before TensorFlow is imported)
+import mcss_tf.startup
 from mcss_tf.data.boxes import BOX_MODES
 from mcss_tf.data.dataset import SPLITS, PreparedDataset
 from mcss_tf.data.preparation import prepare_dataset
 from mcss_tf.data.sources.base import SequenceSpec, Source
+from mcss_tf.data.sources.catalogue import DOWNLOADS, make_source
 from mcss_tf.data.sources.mocap import MocapOptions, MocapSource
+from mcss_tf.data.sources.mpi_inf_3dhp import POSES
 from mcss_tf.data.sources.recordings import RecordingOptions, RecordingsSource
 from mcss_tf.data.sources.studio import StudioOptions, StudioSource
 from mcss_tf.errors import InputError
+from mcss_tf.geometry.skeletons import find_skeleton
 
 FLAGS = flags.FLAGS
-flags.DEFINE_enum("source", None, ["recordings", "studio", "mocap"], "Where images or keypoints come from.")
+flags.DEFINE_enum(
+    "source", None, ["recordings", "studio", "mocap", *DOWNLOADS], "Where images or keypoints come from."
+)
 flags.DEFINE_string(
     "input",
     None,
-    "recordings: the folder of subjects. mocap: BVH files or npz of motion capture; studio: the same, optional.",
+    "recordings: the folder of subjects. mocap: BVH files or npz of motion capture; studio: the same, "
+    "optional. Others: the folder of the download.",
 )
 flags.DEFINE_string("cameras", None, "mocap: Human3.6M's camera-parameters.json or a Pose2Sim TOML.")
 flags.DEFINE_string("output", None, "Folder of the dataset; an interrupted one goes on.")
-flags.DEFINE_integer("crop_size", None, "Side of the crops in pixels; recordings: 128, studio: its config's.")
-flags.DEFINE_integer("stride", 1, "recordings: take every n-th frame.")
+flags.DEFINE_integer("crop_size", None, "Side of the crops in pixels; 128, studio: its config's.")
+flags.DEFINE_integer("stride", None, "Take every n-th frame; recordings: 1, others: their protocol's.")
 flags.DEFINE_enum("boxes", "auto", BOX_MODES, "recordings: where the person's boxes come from.")
-flags.DEFINE_float("context", 1.25, "recordings: side of the square crop over the longer side of the person.")
+flags.DEFINE_float("context", None, "Side of the square crop over that of the person; recordings: 1.25.")
+flags.DEFINE_list("views", None, "Names of the cameras to take from a download; default: its protocol's.")
+flags.DEFINE_string("skeleton", None, "Name of a skeleton, or a TOML file; default: the source's own.")
+flags.DEFINE_enum(
+    "drifted", None, ["keep", "drop"], "human36m: the displaced sequences of S9; keep by default."
+)
+flags.DEFINE_enum("poses", None, POSES, "mpi_inf_3dhp: true millimetres (default), or one height for all.")
+flags.DEFINE_list("test_sequences", None, "panoptic: the test split; default: the last quarter by name.")
 flags.DEFINE_float(
     "tolerance_ms", None, "recordings: how far apart paired frames may be; default: half a frame interval."
 )
@@ -72,6 +85,8 @@ def _build_source() -> tuple[Source, int, dict[str, Any]]:
     elif FLAGS.source == "mocap":
         options = _mocap_options()
         source = MocapSource(options)
+    elif FLAGS.source in DOWNLOADS:
+        source, options = make_source(FLAGS.source, FLAGS.input, _download_options())
     else:
         if FLAGS.input is None:
             raise InputError(
@@ -80,15 +95,29 @@ def _build_source() -> tuple[Source, int, dict[str, Any]]:
         options = RecordingOptions(
             root=Path(FLAGS.input).resolve(),
             crop_size=FLAGS.crop_size or 128,
-            stride=FLAGS.stride,
+            stride=1 if FLAGS.stride is None else FLAGS.stride,
             boxes=FLAGS.boxes,
-            context=FLAGS.context,
+            context=1.25 if FLAGS.context is None else FLAGS.context,
             tolerance_ms=FLAGS.tolerance_ms,
         )
         source = RecordingsSource(options)
     arguments = {"version": mcss_tf.__version__, "source": FLAGS.source}
     arguments |= {name: _jsonable(value) for name, value in dataclasses.asdict(options).items()}
     return source, options.crop_size, arguments
+
+
+def _download_options() -> dict[str, Any]:
+    """Returns what the flags say, None where one is not given."""
+    return {
+        "crop_size": FLAGS.crop_size,
+        "stride": FLAGS.stride,
+        "context": FLAGS.context,
+        "cameras": FLAGS.views and tuple(FLAGS.views),
+        "skeleton": FLAGS.skeleton and find_skeleton(FLAGS.skeleton),
+        "drifted": FLAGS.drifted,
+        "poses": FLAGS.poses,
+        "test_sequences": FLAGS.test_sequences and tuple(FLAGS.test_sequences),
+    }
 
 
 def _mocap_options() -> MocapOptions:

@@ -7,7 +7,7 @@ import multiprocessing
 import pickle
 import queue
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import cv2
 
 from mcss_tf import files
 from mcss_tf.data.contact_sheet import write_contact_sheet
-from mcss_tf.data.dataset import PreparedDataset
+from mcss_tf.data.dataset import SPLITS, PreparedDataset
 from mcss_tf.data.records import Instant, SequenceResult, finish_dataset, write_sequence
 from mcss_tf.data.sources.base import SequenceSpec, Source
 from mcss_tf.errors import InputError
@@ -64,7 +64,8 @@ def prepare_dataset(
     for result in run(source, todo, output, crop_size, num_workers, report):
         _keep(state, result)
         results[result.spec.name] = result
-    _check_splits(results)
+    # A benchmark's test set has nothing to train on.
+    _check_splits(results, getattr(source, "splits", SPLITS))
     calibrations = {(s.subject, s.sequence): source.calibration(s) for s in specs}
     try:
         dataset = finish_dataset(
@@ -204,13 +205,14 @@ def _result_path(state: Path, spec: SequenceSpec) -> Path:
     return state / spec.subject / f"{spec.sequence}.pickle"
 
 
-def _check_splits(results: dict[str, SequenceResult]) -> None:
+def _check_splits(results: dict[str, SequenceResult], splits: Sequence[str]) -> None:
     counts = {
         split: sum(row["split"] == split for result in results.values() for row in result.rows)
         for split in ("train", "test")
     }
-    if not all(counts.values()):
+    if not all(counts[split] for split in splits):
         raise InputError(
-            f"Both splits must have instants. Received: {counts['train']} train and {counts['test']} test. "
+            f"{'Both splits' if len(splits) > 1 else 'The test split'} must have instants. "
+            f"Received: {counts['train']} train and {counts['test']} test. "
             "Record longer, lower --stride, or assign subjects to splits in recordings.toml."
         )

@@ -36,6 +36,7 @@ BROKEN_VIDEO = ("S11", "Directions", "54138969")
 # The motion capture of these sequences (Greeting 2, SittingDown 2, Waiting 1 by their sub-action) is
 # displaced by about 200 mm along x against the videos, and the boxes with it.
 DRIFTED = (("S9", "Greeting"), ("S9", "SittingDown 1"), ("S9", "Waiting 1"))
+_CONTEXT = 1.0  # the provided boxes leave room around the person
 POSITIONS_3D = "MyPoseFeatures/D3_Positions"
 POSITIONS_2D = "MyPoseFeatures/D2_Positions"
 BOXES = "MySegmentsMat/ground_truth_bb"
@@ -52,16 +53,21 @@ class Human36mOptions(CalibratedOptions):
 
     drifted: str = "keep"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.drifted not in ("keep", "drop"):
+            raise InputError(f"--drifted is keep or drop. Received: {self.drifted}. Choose one of them.")
+
 
 class Human36mSource:
     """Reads Human3.6M: 50 frames per second, four cameras, S1, 5, 6, 7, 8 against S9, 11."""
 
     name = "human36m"
-    default_context = 1.0  # the provided boxes leave room around the person
 
     def __init__(self, options: Human36mOptions):
         self.options = options
         self.skeleton = options.skeleton or HUMAN36M_17
+        self.crop_context = options.context or _CONTEXT
         calibrated.map_labels(np.zeros((1, 32, 3)), HUMAN36M_32, self.skeleton)
         unknown = sorted(set(options.cameras) - set(CAMERAS))
         if unknown:
@@ -94,9 +100,8 @@ class Human36mSource:
 
     def instants(self, spec: CalibratedSequence) -> Iterator[Instant]:
         """Decodes and crops one sequence."""
-        context = self.options.context or self.default_context
         yield from calibrated.cropped_instants(
-            spec, self.labels(spec, spec.frames), self.options.crop_size, context
+            spec, self.labels(spec, spec.frames), self.options.crop_size, self.crop_context
         )
 
     def labels(self, spec: CalibratedSequence, frames: np.ndarray) -> Labels:

@@ -28,6 +28,7 @@ from mcss_tf.geometry.skeletons import MPI_INF_3DHP_17
 CHEST_HEIGHT = ("0", "2", "4", "7", "8")
 SPLITS = {"train": ("S1", "S2", "S3", "S4", "S5", "S6"), "test": ("S7", "S8")}
 STRIDE = 5
+_CONTEXT = 1.4  # joints end at wrists, ankles and the top of the head
 # The only video that is shorter than its labels.
 SHORT_VIDEO = ("S6", "Seq2", "2")
 ACTIVITIES = ("Stand/Walk", "Exercise", "Sit on Chair", "Reach/Crouch", "On Floor", "Sports", "Misc.")
@@ -57,11 +58,11 @@ class Mpi3dhpSource:
     """Reads the training set: eight subjects, two sequences each; S7 and S8 are kept for evaluation."""
 
     name = "mpi_inf_3dhp"
-    default_context = 1.4  # joints end at wrists, ankles and the top of the head
 
     def __init__(self, options: Mpi3dhpOptions):
         self.options = options
         self.skeleton = options.skeleton or MPI_INF_3DHP_17
+        self.crop_context = options.context or _CONTEXT
         self._cameras = options.cameras or CHEST_HEIGHT
         calibrated.map_labels(np.zeros((1, 28, 3)), NAMES_28, self.skeleton)
         unknown = [name for name in self._cameras if name not in map(str, range(NUM_CAMERAS))]
@@ -89,10 +90,11 @@ class Mpi3dhpSource:
 
     def instants(self, spec: CalibratedSequence) -> Iterator[Instant]:
         """Decodes and crops one sequence."""
-        context = self.options.context or self.default_context
         is_short = (spec.subject, spec.sequence) == SHORT_VIDEO[:2] and SHORT_VIDEO[2] in spec.cameras
         labels = self.labels(spec, spec.frames)
-        yield from calibrated.cropped_instants(spec, labels, self.options.crop_size, context, is_short)
+        yield from calibrated.cropped_instants(
+            spec, labels, self.options.crop_size, self.crop_context, is_short
+        )
 
     def labels(self, spec: CalibratedSequence, frames: np.ndarray) -> Labels:
         """Reads annot.mat; 3D joints are brought from the first camera into the world, Z up.
@@ -147,11 +149,12 @@ class Mpi3dhpTestSource:
     """Reads the official test set, TS1 to TS6: one camera each, for PCK@150 mm and AUC; all is test."""
 
     name = "mpi_inf_3dhp_test"
-    default_context = Mpi3dhpSource.default_context
+    splits = ("test",)
 
     def __init__(self, options: Mpi3dhpOptions):
         self.options = options
         self.skeleton = options.skeleton or MPI_INF_3DHP_17
+        self.crop_context = options.context or _CONTEXT
         calibrated.map_labels(np.zeros((1, 17, 3)), NAMES_17, self.skeleton)
 
     def sequences(self) -> list[SequenceSpec]:
@@ -171,10 +174,9 @@ class Mpi3dhpTestSource:
 
     def instants(self, spec: CalibratedSequence) -> Iterator[Instant]:
         """Crops the valid frames of one test sequence."""
-        context = self.options.context or self.default_context
         test = read_test_annotation(self.options.root / spec.subject / "annot_data.mat")
         labels = self.labels(spec, spec.frames)
-        for instant in calibrated.cropped_instants(spec, labels, self.options.crop_size, context):
+        for instant in calibrated.cropped_instants(spec, labels, self.options.crop_size, self.crop_context):
             if test.is_valid[instant.frame]:
                 activity = ACTIVITIES[test.activity[instant.frame] - 1]
                 yield dataclasses.replace(instant, action=activity)

@@ -27,6 +27,7 @@ _MIN_CONFIDENCE = 0.1
 # way through the dome, or errors of tracking.
 _MIN_FRAMES = 60
 _STRIDE = 6
+_CONTEXT = 1.4  # joints end at wrists, ankles and ears
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,11 +61,11 @@ class PanopticSource:
     """
 
     name = "panoptic"
-    default_context = 1.4  # joints end at wrists, ankles and ears
 
     def __init__(self, options: PanopticOptions):
         self.options = options
         self.skeleton = options.skeleton or COCO_19
+        self.crop_context = options.context or _CONTEXT
         calibrated.map_labels(np.zeros((1, 19, 3)), NAMES_19, self.skeleton)
 
     def sequences(self) -> list[SequenceSpec]:
@@ -85,9 +86,8 @@ class PanopticSource:
 
     def instants(self, spec: PanopticSequence) -> Iterator[Instant]:
         """Decodes and crops one person."""
-        context = self.options.context or self.default_context
         labels = self.labels(spec, spec.frames)
-        for instant in calibrated.cropped_instants(spec, labels, self.options.crop_size, context):
+        for instant in calibrated.cropped_instants(spec, labels, self.options.crop_size, self.crop_context):
             if instant.joint_mask.any():
                 yield instant
 
