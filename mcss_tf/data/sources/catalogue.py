@@ -6,6 +6,7 @@ from typing import Any
 from mcss_tf.data.sources.human36m import Human36mOptions, Human36mSource
 from mcss_tf.data.sources.mpi_inf_3dhp import Mpi3dhpOptions, Mpi3dhpSource, Mpi3dhpTestSource
 from mcss_tf.data.sources.panoptic import PanopticOptions, PanopticSource
+from mcss_tf.data.sources.videopose3d import VideoPose3dOptions, VideoPose3dSource
 from mcss_tf.errors import InputError
 
 DOWNLOADS = {
@@ -13,6 +14,7 @@ DOWNLOADS = {
     "mpi_inf_3dhp": (Mpi3dhpSource, Mpi3dhpOptions),
     "mpi_inf_3dhp_test": (Mpi3dhpTestSource, Mpi3dhpOptions),
     "panoptic": (PanopticSource, PanopticOptions),
+    "videopose3d": (VideoPose3dSource, VideoPose3dOptions),
 }
 
 

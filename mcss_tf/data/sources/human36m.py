@@ -8,6 +8,7 @@ import numpy as np
 
 from mcss_tf.data.example import Instant
 from mcss_tf.data.sources import calibrated
+from mcss_tf.data.sources import human36m_release as release
 from mcss_tf.data.sources.base import SequenceSpec
 from mcss_tf.data.sources.calibrated import CalibratedOptions, CalibratedSequence, Labels
 from mcss_tf.data.sources.human36m_files import (
@@ -17,29 +18,22 @@ from mcss_tf.data.sources.human36m_files import (
     read_cameras,
     read_positions,
 )
-from mcss_tf.data.video import natural_key
+from mcss_tf.data.sources.human36m_release import (
+    BOXES,
+    BROKEN_VIDEO,
+    DRIFTED,
+    POSITIONS_2D,
+    POSITIONS_3D,
+    SPLITS,
+    STRIDES,
+    action_of,
+)
 from mcss_tf.errors import InputError
 from mcss_tf.geometry.cameras import Camera
 from mcss_tf.geometry.joint_names import HUMAN36M_32
 from mcss_tf.geometry.skeleton import HUMAN36M_17
 
-SPLITS = {"train": ("S1", "S5", "S6", "S7", "S8"), "test": ("S9", "S11")}
-STRIDES = {"train": 5, "test": 64}
-ACTIONS = (
-    *("Directions", "Discussion", "Eating", "Greeting", "Phoning", "Photo", "Posing", "Purchases"),
-    *("Sitting", "SittingDown", "Smoking", "Waiting", "WalkDog", "WalkTogether", "Walking"),
-)
-# Some subjects' files have longer names for the same actions.
-_OTHER_NAMES = {"TakingPhoto": "Photo", "WalkingDog": "WalkDog"}
-# The only video of the release that is damaged, where it is there at all: its sequence has three cameras.
-BROKEN_VIDEO = ("S11", "Directions", "54138969")
-# The motion capture of these sequences (Greeting 2, SittingDown 2, Waiting 1 by their sub-action) is
-# displaced by about 200 mm along x against the videos, and the boxes with it.
-DRIFTED = (("S9", "Greeting"), ("S9", "SittingDown 1"), ("S9", "Waiting 1"))
 _CONTEXT = 1.0  # the provided boxes leave room around the person
-POSITIONS_3D = "MyPoseFeatures/D3_Positions"
-POSITIONS_2D = "MyPoseFeatures/D2_Positions"
-BOXES = "MySegmentsMat/ground_truth_bb"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,16 +66,11 @@ class Human36mSource:
         unknown = sorted(set(options.cameras) - set(CAMERAS))
         if unknown:
             raise InputError(
-                f"Human3.6M's cameras are {', '.join(CAMERAS)}. Received: --cameras={','.join(unknown)}. "
+                f"Human3.6M's cameras are {', '.join(CAMERAS)}. Received: --views={','.join(unknown)}. "
                 "Correct the name."
             )
 
-    def sequences(self) -> list[SequenceSpec]:
-        """Lists the sequences of the subjects that are there.
-
-        Raises:
-            InputError: if there is no subject, or anything of a sequence is missing or damaged.
-        """
+    def _subjects(self) -> list[str]:
         root = self.options.root
         subjects = [s for names in SPLITS.values() for s in names if (root / s).is_dir()]
         if not subjects:
@@ -96,7 +85,23 @@ class Human36mSource:
                 f"The calibration must hold every subject. Received: {find_calibration(root)} without "
                 f"{', '.join(lacking)}. Take the whole file."
             )
-        return [self._spec(subject, name) for subject in subjects for name in self._names(subject)]
+        return subjects
+
+    def sequences(self) -> list[SequenceSpec]:
+        """Lists the sequences of the subjects that are there.
+
+        Raises:
+            InputError: if there is no subject, or anything of a sequence is missing or damaged.
+        """
+        return [spec for candidate in self.candidates() for spec in self.specs(*candidate)]
+
+    def candidates(self) -> list[tuple[str, str]]:
+        """Returns (subject, sequence) of what is there, before anything of it is read."""
+        return [(subject, name) for subject in self._subjects() for name in self._names(subject)]
+
+    def missing_files(self) -> dict[str, list[str]]:
+        """Returns by subject what the release has and this folder has not."""
+        return release.missing_files(self.options.root, self.options.cameras or CAMERAS)
 
     def instants(self, spec: CalibratedSequence) -> Iterator[Instant]:
         """Decodes and crops one sequence."""
@@ -111,12 +116,15 @@ class Human36mSource:
             InputError: if a file is missing or damaged.
         """
         folder = self.options.root / spec.subject
-        positions = read_positions(folder / POSITIONS_3D / f"{spec.sequence}.cdf", 3)[frames]
-        joints_mm, mask = calibrated.map_labels(positions, HUMAN36M_32, self.skeleton)
+        positions = read_positions(folder / POSITIONS_3D / f"{spec.sequence}.cdf", 3)
+        joints_mm, mask = calibrated.map_labels(positions[frames], HUMAN36M_32, self.skeleton)
         boxes_px = {c: read_boxes(folder / BOXES / f"{spec.sequence}.{c}.mat", frames) for c in spec.cameras}
         keypoints_px = None
         if (folder / POSITIONS_2D).is_dir():
-            keypoints_px = {c: self._keypoints(folder, spec, c, frames) for c in spec.cameras}
+            keypoints_px = {
+                c: self._keypoints(folder / POSITIONS_2D / f"{spec.sequence}.{c}.cdf", positions, frames)
+                for c in spec.cameras
+            }
         return Labels(joints_mm, mask, boxes_px, keypoints_px)
 
     def calibration(self, spec: CalibratedSequence) -> dict[str, Camera]:
@@ -125,18 +133,21 @@ class Human36mSource:
         return {name: cameras[name] for name in spec.cameras}
 
     def _names(self, subject: str) -> list[str]:
-        """Returns the sequences of a subject; `_ALL` is a calibration take."""
-        folder = self.options.root / subject / POSITIONS_3D
-        names = sorted((p.stem for p in folder.glob("*.cdf") if p.name[0] not in "._"), key=natural_key)
-        names = [name for name in names if self.options.drifted == "keep" or (subject, name) not in DRIFTED]
+        names = release.sequence_names(self.options.root / subject)
         if not names:
             raise InputError(
-                f"A subject needs {POSITIONS_3D}/*.cdf. Received: none in {folder}. Extract "
-                f"Poses_D3_Positions_{subject}.tgz."
+                f"A subject needs {POSITIONS_3D}/*.cdf. Received: none in {self.options.root / subject}. "
+                f"Extract Poses_D3_Positions_{subject}.tgz."
             )
-        return names
+        is_dropped = self.options.drifted == "drop"
+        return [name for name in names if not (is_dropped and (subject, name) in DRIFTED)]
 
-    def _spec(self, subject: str, name: str) -> CalibratedSequence:
+    def specs(self, subject: str, name: str) -> list[CalibratedSequence]:
+        """Returns one sequence, in a list.
+
+        Raises:
+            InputError: if anything of it is missing or damaged.
+        """
         split = "train" if subject in SPLITS["train"] else "test"
         folder = self.options.root / subject
         num_frames = len(read_positions(folder / POSITIONS_3D / f"{name}.cdf", 3))
@@ -150,22 +161,14 @@ class Human36mSource:
                 f"Videos_{subject}.tgz again; --check lists all that is missing."
             )
         stride = self.options.stride or STRIDES[split]
-        return calibrated.sequence_spec(subject, name, action_of(name), videos, num_frames, stride, split)
+        spec = calibrated.sequence_spec(subject, name, action_of(name), videos, num_frames, stride, split)
+        return [spec]
 
-    def _keypoints(
-        self, folder: Path, spec: CalibratedSequence, camera: str, frames: np.ndarray
-    ) -> np.ndarray:
-        path = folder / POSITIONS_2D / f"{spec.sequence}.{camera}.cdf"
+    def _keypoints(self, path: Path, positions: np.ndarray, frames: np.ndarray) -> np.ndarray:
         points_px = read_positions(path, 2)
-        if len(points_px) != spec.num_frames:
+        if len(points_px) != len(positions):
             raise InputError(
                 f"2D and 3D positions of a sequence have the same frames. Received: {len(points_px)} in "
-                f"{path} and {spec.num_frames} in 3D. Extract both archives again."
+                f"{path} and {len(positions)} in 3D. Extract both archives again."
             )
         return calibrated.map_keypoints(points_px[frames], HUMAN36M_32, self.skeleton)
-
-
-def action_of(sequence: str) -> str:
-    """Returns the action of `Directions 1` or `TakingPhoto`: one name for all subjects, no number."""
-    name = sequence.split(" ")[0]
-    return _OTHER_NAMES.get(name, name)

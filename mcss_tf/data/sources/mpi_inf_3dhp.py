@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 
@@ -29,9 +28,30 @@ CHEST_HEIGHT = ("0", "2", "4", "7", "8")
 SPLITS = {"train": ("S1", "S2", "S3", "S4", "S5", "S6"), "test": ("S7", "S8")}
 STRIDE = 5
 _CONTEXT = 1.4  # joints end at wrists, ankles and the top of the head
+# Frames of the videos by subject and sequence.
+NUM_FRAMES = {
+    ("S1", "Seq1"): 6416,
+    ("S1", "Seq2"): 12430,
+    ("S2", "Seq1"): 6502,
+    ("S2", "Seq2"): 6081,
+    ("S3", "Seq1"): 12488,
+    ("S3", "Seq2"): 12283,
+    ("S4", "Seq1"): 6171,
+    ("S4", "Seq2"): 6675,
+    ("S5", "Seq1"): 12820,
+    ("S5", "Seq2"): 12312,
+    ("S6", "Seq1"): 6188,
+    ("S6", "Seq2"): 6145,
+    ("S7", "Seq1"): 6239,
+    ("S7", "Seq2"): 6320,
+    ("S8", "Seq1"): 6468,
+    ("S8", "Seq2"): 6054,
+}
 # The only video that is shorter than its labels.
 SHORT_VIDEO = ("S6", "Seq2", "2")
 ACTIVITIES = ("Stand/Walk", "Exercise", "Sit on Chair", "Reach/Crouch", "On Floor", "Sports", "Misc.")
+TEST_SUBJECTS = tuple(f"TS{number}" for number in range(1, 7))
+_TEST_CALIBRATIONS = "test_util/camera_calibration"
 # The test images come without times.
 TEST_RATE = 25.0
 POSES = ("metric", "universal")
@@ -69,7 +89,7 @@ class Mpi3dhpSource:
         if unknown:
             raise InputError(
                 f"MPI-INF-3DHP's cameras are 0 to {NUM_CAMERAS - 1}; at chest height "
-                f"{', '.join(CHEST_HEIGHT)}. Received: --cameras={','.join(unknown)}. Correct the name."
+                f"{', '.join(CHEST_HEIGHT)}. Received: --views={','.join(unknown)}. Correct the name."
             )
 
     def sequences(self) -> list[SequenceSpec]:
@@ -78,15 +98,30 @@ class Mpi3dhpSource:
         Raises:
             InputError: if there is no subject, or anything of a sequence is missing or damaged.
         """
+        return [spec for candidate in self.candidates() for spec in self.specs(*candidate)]
+
+    def candidates(self) -> list[tuple[str, str]]:
+        """Returns (subject, sequence) of what is there, before anything of it is read."""
         root = self.options.root
-        folders = [root / s / q for names in SPLITS.values() for s in names for q in ("Seq1", "Seq2")]
-        folders = [folder for folder in folders if folder.is_dir()]
-        if not folders:
+        pairs = [(subject, name) for subject, name in NUM_FRAMES if (root / subject / name).is_dir()]
+        if not pairs:
             raise InputError(
                 f"--input must hold MPI-INF-3DHP's S1/Seq1 to S8/Seq2. Received: {root} without any. "
                 "Give the folder that the owners' download script filled."
             )
-        return [self._spec(folder) for folder in folders]
+        return pairs
+
+    def missing_files(self) -> dict[str, list[str]]:
+        """Returns by subject what the dataset has and this folder has not."""
+        missing: dict[str, list[str]] = {}
+        for subject, name in NUM_FRAMES:
+            files = ["annot.mat", "camera.calibration"]
+            files += [f"imageSequence/video_{camera}.avi" for camera in self._cameras]
+            folder = self.options.root / subject / name
+            lines = [f"{name}/{file}" for file in files if not (folder / file).is_file()]
+            if lines:
+                missing.setdefault(subject, []).extend(lines if folder.is_dir() else [f"all of {name}"])
+        return missing
 
     def instants(self, spec: CalibratedSequence) -> Iterator[Instant]:
         """Decodes and crops one sequence."""
@@ -127,8 +162,14 @@ class Mpi3dhpSource:
         found = read_annotations(path, [int(name) for name in spec.cameras])
         return {str(number): annotation for number, annotation in found.items()}
 
-    def _spec(self, folder: Path) -> CalibratedSequence:
-        videos = {name: folder / "imageSequence" / f"video_{name}.avi" for name in self._cameras}
+    def specs(self, subject: str, name: str) -> list[CalibratedSequence]:
+        """Returns one sequence, in a list.
+
+        Raises:
+            InputError: if anything of it is missing or damaged.
+        """
+        folder = self.options.root / subject / name
+        videos = {c: folder / "imageSequence" / f"video_{c}.avi" for c in self._cameras}
         missing = [str(path) for path in videos.values() if not path.is_file()]
         if missing:
             raise InputError(
@@ -136,13 +177,12 @@ class Mpi3dhpSource:
                 "imageSequence again; --check lists all that is missing."
             )
         annotations = read_annotations(folder / "annot.mat", [int(self._cameras[0])])
-        subject = folder.parent.name
         split = "train" if subject in SPLITS["train"] else "test"
         num_frames = len(annotations[int(self._cameras[0])].points_px)
         stride = self.options.stride or STRIDE
         spec = calibrated.sequence_spec(subject, folder.name, "", videos, num_frames, stride, split)
         self.calibration(spec)
-        return spec
+        return [spec]
 
 
 class Mpi3dhpTestSource:
@@ -158,19 +198,35 @@ class Mpi3dhpTestSource:
         calibrated.map_labels(np.zeros((1, 17, 3)), NAMES_17, self.skeleton)
 
     def sequences(self) -> list[SequenceSpec]:
-        """Lists the test sequences that are there, in runs of one activity.
+        """Lists the test sequences that are there.
 
         Raises:
             InputError: if there is none, or anything of one is missing or damaged.
         """
+        return [spec for candidate in self.candidates() for spec in self.specs(*candidate)]
+
+    def candidates(self) -> list[tuple[str, str]]:
+        """Returns (subject, sequence) of what is there, before anything of it is read."""
         root = self.options.root
-        folders = [root / f"TS{number}" for number in range(1, 7) if (root / f"TS{number}").is_dir()]
-        if not folders:
+        subjects = [subject for subject in TEST_SUBJECTS if (root / subject).is_dir()]
+        if not subjects:
             raise InputError(
                 f"--input must hold the test set's TS1 to TS6. Received: {root} without any. Give the folder "
                 "mpi_inf_3dhp_test_set."
             )
-        return [self._spec(folder) for folder in folders]
+        return [(subject, "Seq1") for subject in subjects]
+
+    def missing_files(self) -> dict[str, list[str]]:
+        """Returns by subject what the test set has and this folder has not."""
+        root = self.options.root
+        calibrations = [
+            f"{_TEST_CALIBRATIONS}/{name}" for name in ("ts1-4cameras.calib", "ts5-6cameras.calib")
+        ]
+        missing = {"all": [path for path in calibrations if not (root / path).is_file()]}
+        for subject in TEST_SUBJECTS:
+            parts = ("annot_data.mat", "imageSequence")
+            missing[subject] = [part for part in parts if not (root / subject / part).exists()]
+        return {subject: lines for subject, lines in missing.items() if lines}
 
     def instants(self, spec: CalibratedSequence) -> Iterator[Instant]:
         """Crops the valid frames of one test sequence."""
@@ -195,7 +251,7 @@ class Mpi3dhpTestSource:
         """Returns the camera of test_util/camera_calibration that projects the joints where they are."""
         number = int(spec.subject[2:])
         file = "ts1-4cameras.calib" if number <= 4 else "ts5-6cameras.calib"
-        path = self.options.root / "test_util" / "camera_calibration" / file
+        path = self.options.root / _TEST_CALIBRATIONS / file
         (name,) = spec.cameras
         info = video.probe(spec.videos[name], TEST_RATE)
         cameras = read_test_calibration(path, (info.width, info.height))
@@ -203,7 +259,13 @@ class Mpi3dhpTestSource:
         chosen = min(cameras, key=lambda camera: _reprojection_px(camera, test.annotation, test.is_valid))
         return {name: with_z_up(dataclasses.replace(chosen, name=name), find_up_axis(cameras))}
 
-    def _spec(self, folder: Path) -> CalibratedSequence:
+    def specs(self, subject: str, name: str) -> list[CalibratedSequence]:
+        """Returns one test sequence, in a list.
+
+        Raises:
+            InputError: if anything of it is missing or damaged.
+        """
+        folder = self.options.root / subject
         test = read_test_annotation(folder / "annot_data.mat")
         if not test.is_valid.any():
             raise InputError(
@@ -216,10 +278,10 @@ class Mpi3dhpTestSource:
             )
         stride = self.options.stride or 1
         spec = calibrated.sequence_spec(
-            folder.name, "Seq1", "", videos, len(test.is_valid), stride, "test", TEST_RATE
+            subject, name, "", videos, len(test.is_valid), stride, "test", TEST_RATE
         )
         self.calibration(spec)
-        return spec
+        return [spec]
 
 
 def world_joints(

@@ -74,15 +74,29 @@ class PanopticSource:
         Raises:
             InputError: if there is no recording, or anything of one is missing or damaged.
         """
-        folders = self.recordings()
-        splits = self._splits([folder.name for folder in folders])
-        specs = [spec for folder in folders for spec in self._specs(folder, splits[folder.name])]
+        specs = [spec for candidate in self.candidates() for spec in self.specs(*candidate)]
         if not specs:
             raise InputError(
                 f"A recording shows somebody for at least {_MIN_FRAMES} frames. Received: "
                 f"{self.options.root} with nobody in any {POSES}. Extract the archives of poses again."
             )
         return specs
+
+    def candidates(self) -> list[tuple[str, str]]:
+        """Returns (recording, split) of what is there, before anything of it is read."""
+        names = [folder.name for folder in self.recordings()]
+        return list(self._splits(names).items())
+
+    def missing_files(self) -> dict[str, list[str]]:
+        """Returns by recording what --views wants and this folder has not."""
+        missing: dict[str, list[str]] = {}
+        for folder in self.recordings():
+            files = [f"calibration_{folder.name}.json"]
+            files += [f"hdVideos/hd_{name}.mp4" for name in self.options.cameras]
+            lines = [file for file in files if not (folder / file).is_file()]
+            if lines:
+                missing[folder.name] = lines
+        return missing
 
     def instants(self, spec: PanopticSequence) -> Iterator[Instant]:
         """Decodes and crops one person."""
@@ -148,7 +162,13 @@ class PanopticSource:
             )
         return {name: "test" if name in test else "train" for name in names}
 
-    def _specs(self, folder: Path, split: str) -> list[PanopticSequence]:
+    def specs(self, recording: str, split: str) -> list[PanopticSequence]:
+        """Returns the people of one recording who are tracked for long enough.
+
+        Raises:
+            InputError: if anything of it is missing or damaged.
+        """
+        folder = self.options.root / recording
         videos = self._videos(folder)
         people = read_people(folder / POSES)
         num_frames = max(people, default=-1) + 1
@@ -178,7 +198,7 @@ class PanopticSource:
         missing = [name for name in wanted if name not in found or name not in cameras]
         if missing or len(wanted) < 2:
             raise InputError(
-                "A recording needs HD videos of at least two calibrated cameras, and of all of --cameras. "
+                "A recording needs HD videos of at least two calibrated cameras, and of all of --views. "
                 f"Received: {folder} with {', '.join(found) or 'none'}, without "
                 f"{', '.join(missing) or 'more'}. Download hdVideos/hd_00_*.mp4 of these cameras."
             )
