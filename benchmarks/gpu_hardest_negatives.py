@@ -4,9 +4,9 @@
     python benchmarks/gpu_hardest_negatives.py --platform=gpu --json=gpu.json
     compute-sanitizer python benchmarks/gpu_hardest_negatives.py --platform=gpu --sizes 1 130 1000 --repeats=1
 
-Needs neither TensorFlow nor an installed mcss_tf: it compiles the kernels against JAX's own FFI headers, checks
-each size against a float64 NumPy oracle, and compares with XLA's fusion of the same computation (float32 product
-form). Status 1 if an outcome differs.
+Needs neither TensorFlow nor an installed mcss_tf: it compiles the kernels against JAX's own FFI headers,
+checks each size against a float64 NumPy oracle, and compares with XLA's fusion of the same computation (in
+float32, product form). Status 1 if an outcome differs.
 """
 
 import argparse
@@ -105,7 +105,7 @@ def is_equal(actual, expected):
 
 
 def count_failures(num, dim):
-    """Compares every case of `num` embeddings, float32 and bfloat16, with the oracle, and two runs to the bit."""
+    """Compares every case of `num` embeddings, in both types, with the oracle, and two runs to the bit."""
     num_failures = 0
     for name, (pair, *rest) in cases(num, dim).items():
         for dtype in (jnp.float32, jnp.bfloat16):
