@@ -15,6 +15,7 @@ from rich import progress
 import mcss_tf
 import mcss_tf.startup
 from mcss_tf.data.boxes import BOX_MODES
+from mcss_tf.data.checks import check_download, check_other
 from mcss_tf.data.dataset import SPLITS, PreparedDataset
 from mcss_tf.data.preparation import prepare_dataset
 from mcss_tf.data.sources.base import SequenceSpec, Source
@@ -52,6 +53,9 @@ flags.DEFINE_list("test_sequences", None, "panoptic: the test split; default: th
 flags.DEFINE_float(
     "tolerance_ms", None, "recordings: how far apart paired frames may be; default: half a frame interval."
 )
+flags.DEFINE_bool(
+    "check", False, "Only look whether --input is whole and makes sense; takes minutes, not hours."
+)
 flags.DEFINE_integer("workers", os.cpu_count(), "Processes.", lower_bound=1)
 config_flags.DEFINE_config_file(
     "config", None, "studio, mocap: a config whose section of that name holds the options.", lock_config=True
@@ -67,14 +71,32 @@ def main(argv: Sequence[str]) -> int:
         source, crop_size, arguments = _build_source()
         output = Path(FLAGS.output)
         _check_apart(output, FLAGS.input)
+        if FLAGS.check:
+            return _check(source, output)
         specs = source.sequences()
         print(_describe(specs))
+        for note in getattr(source, "notes", list)():
+            print(f"note: {note}")
         dataset = _run(source, specs, output, crop_size, arguments)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(_summary(dataset))
     return 0
+
+
+def _check(source: Source, output: Path) -> int:
+    """Prints what --check found; returns 1 where something speaks against preparing."""
+    sheet = output.with_name(f"{output.name}.check.png")
+    is_good = True
+    if hasattr(source, "candidates"):
+        report = check_download(source, sheet)
+        is_good = report.is_good
+        print(report.text())
+    else:
+        print(_describe(check_other(source, sheet)))
+    print(f"look at {sheet}: skeletons must lie on people" if sheet.exists() else "no crop could be made")
+    return 0 if is_good else 1
 
 
 def _build_source() -> tuple[Source, int, dict[str, Any]]:

@@ -176,9 +176,12 @@ def boxes_of_points(points_px: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return boxes_px
 
 
-def unmapped_joints(names: tuple[str, ...], skeleton: Skeleton) -> list[str]:
-    """Returns the joints of the skeleton that a dataset with these joints cannot give."""
-    return [skeleton.joint_names[joint] for joint in np.flatnonzero(~_mapped(names, skeleton))]
+def unmapped_notes(names: tuple[str, ...], skeleton: Skeleton) -> list[str]:
+    """Returns a sentence on the joints of the skeleton that a dataset with these joints cannot give."""
+    absent = [skeleton.joint_names[joint] for joint in np.flatnonzero(~_mapped(names, skeleton))]
+    if not absent:
+        return []
+    return [f"joints of {skeleton.name} that are not among the dataset's, and masked: {', '.join(absent)}"]
 
 
 def _mapped(names: tuple[str, ...], skeleton: Skeleton) -> np.ndarray:

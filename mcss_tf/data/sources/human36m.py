@@ -103,6 +103,26 @@ class Human36mSource:
         """Returns by subject what the release has and this folder has not."""
         return release.missing_files(self.options.root, self.options.cameras or CAMERAS)
 
+    def notes(self) -> list[str]:
+        """Returns the known faults that concern what is there."""
+        notes = calibrated.unmapped_notes(HUMAN36M_32, self.skeleton)
+        root, (subject, name, camera) = self.options.root, BROKEN_VIDEO
+        if name in release.sequence_names(root / subject) and camera in (self.options.cameras or CAMERAS):
+            notes.append(
+                f"{subject}/{name}: the video of camera {camera} is damaged in the release and left out"
+            )
+        done = "kept; --drifted=drop leaves it out" if self.options.drifted == "keep" else "left out"
+        return notes + [
+            f"{subject}/{name}: its motion capture and boxes are displaced by about 200 mm; {done}"
+            for subject, name in DRIFTED
+            if name in release.sequence_names(root / subject)
+        ]
+
+    def expected_images(self) -> dict[str, int]:
+        """Returns the images of the whole release by split, where they are known."""
+        is_protocol = self.options.stride is None and not self.options.cameras
+        return {"train": release.NUM_TRAIN_IMAGES} if is_protocol else {}
+
     def instants(self, spec: CalibratedSequence) -> Iterator[Instant]:
         """Decodes and crops one sequence."""
         yield from calibrated.cropped_instants(

@@ -123,6 +123,22 @@ class Mpi3dhpSource:
                 missing.setdefault(subject, []).extend(lines if folder.is_dir() else [f"all of {name}"])
         return missing
 
+    def notes(self) -> list[str]:
+        """Returns the known faults that concern what is there."""
+        notes = calibrated.unmapped_notes(NAMES_28, self.skeleton)
+        subject, name, camera = SHORT_VIDEO
+        if (self.options.root / subject / name).is_dir() and camera in self._cameras:
+            notes.append(f"{subject}/{name}: the video of camera {camera} ends before its labels do")
+        return notes
+
+    def expected_images(self) -> dict[str, int]:
+        """Returns the images of the whole training set by split."""
+        stride, num_cameras = self.options.stride or STRIDE, len(self._cameras)
+        return {
+            split: sum(-(-n // stride) * num_cameras for (s, _), n in NUM_FRAMES.items() if s in subjects)
+            for split, subjects in SPLITS.items()
+        }
+
     def instants(self, spec: CalibratedSequence) -> Iterator[Instant]:
         """Decodes and crops one sequence."""
         is_short = (spec.subject, spec.sequence) == SHORT_VIDEO[:2] and SHORT_VIDEO[2] in spec.cameras
@@ -227,6 +243,14 @@ class Mpi3dhpTestSource:
             parts = ("annot_data.mat", "imageSequence")
             missing[subject] = [part for part in parts if not (root / subject / part).exists()]
         return {subject: lines for subject, lines in missing.items() if lines}
+
+    def notes(self) -> list[str]:
+        """Returns what is worth knowing."""
+        return calibrated.unmapped_notes(NAMES_17, self.skeleton)
+
+    def expected_images(self) -> dict[str, int]:
+        """Returns nothing: which frames are valid is known when they are prepared."""
+        return {}
 
     def instants(self, spec: CalibratedSequence) -> Iterator[Instant]:
         """Crops the valid frames of one test sequence."""

@@ -98,6 +98,14 @@ class PanopticSource:
                 missing[folder.name] = lines
         return missing
 
+    def notes(self) -> list[str]:
+        """Returns what is worth knowing."""
+        return calibrated.unmapped_notes(NAMES_19, self.skeleton)
+
+    def expected_images(self) -> dict[str, int]:
+        """Returns nothing: people download as many recordings as they like."""
+        return {}
+
     def instants(self, spec: PanopticSequence) -> Iterator[Instant]:
         """Decodes and crops one person."""
         labels = self.labels(spec, spec.frames)
