@@ -21,7 +21,7 @@ from mcss_tf.data.preparation import prepare_dataset
 from mcss_tf.data.sources.base import SequenceSpec, Source
 from mcss_tf.data.sources.catalogue import DOWNLOADS, make_source
 from mcss_tf.data.sources.mocap import MocapOptions, MocapSource
-from mcss_tf.data.sources.mpi_inf_3dhp import POSES
+from mcss_tf.data.sources.mpi_inf_3dhp_labels import POSES
 from mcss_tf.data.sources.recordings import RecordingOptions, RecordingsSource
 from mcss_tf.data.sources.studio import StudioOptions, StudioSource
 from mcss_tf.errors import InputError

@@ -17,7 +17,7 @@ from mcss_tf.training.loop import train
 from mcss_tf.training.workdir import open_workdir
 from tests.helpers import make_tiny_dataset
 
-POSE_KEYS = {"mpjpe_mm", "n_mpjpe_mm", "pa_mpjpe_mm"}
+POSE_KEYS = {"mpjpe_mm", "n_mpjpe_mm", "pa_mpjpe_mm", "pck_150", "auc"}
 RETRIEVAL_KEYS = {"model_mm", "oracle_mm", "difference_mm"}
 SYNC_KEYS = {"hit_at_1", "chance", "median_error_ms"}
 

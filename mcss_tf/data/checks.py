@@ -118,7 +118,7 @@ def check_other(source: Any, sheet: Path) -> list[SequenceSpec]:
 
 
 def _measure(source: Any, spec: CalibratedSequence, report: Report) -> Measured:
-    frames = np.unique(np.linspace(0, spec.num_frames - 1, _SAMPLED_FRAMES).astype(int))
+    frames = spec.frames[np.unique(np.linspace(0, len(spec.frames) - 1, _SAMPLED_FRAMES).astype(int))]
     labels = source.labels(spec, frames)
     measured = check_labels(labels, source.calibration(spec), source.skeleton)
     report.problems += [f"{spec.name}: {problem}" for problem in measured.problems]
@@ -130,7 +130,7 @@ def _measure(source: Any, spec: CalibratedSequence, report: Report) -> Measured:
 
 def _sample(source: Any, spec: CalibratedSequence) -> list[Instant]:
     """Crops some instants of the first seconds: seeking further would cost as much as decoding."""
-    stride = max(1, min(round(spec.frame_rate / 2), spec.num_frames // _SHEET_INSTANTS))
+    stride = max(1, min(round(spec.frame_rate / 2), len(spec.frames) // _SHEET_INSTANTS))
     thinned = dataclasses.replace(spec, stride=stride)
     return list(itertools.islice(source.instants(thinned), _SHEET_INSTANTS))
 

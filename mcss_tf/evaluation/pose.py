@@ -1,4 +1,4 @@
-"""Errors of 3D poses in millimetres; every mean is over the joints other than the root (16 of 17)."""
+"""Errors of 3D poses; every mean is over the joints other than the root (16 of Human3.6M's 17)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 
 from mcss_tf.geometry.procrustes import align
+
+PCK_THRESHOLD_MM = 150.0
 
 
 def mpjpe(predicted: np.ndarray, target: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
@@ -46,10 +48,40 @@ def pa_mpjpe(predicted: np.ndarray, target: np.ndarray, mask: np.ndarray | None 
     return mpjpe(align(predicted, target, mask=mask), target, mask)
 
 
+def pck(
+    predicted: np.ndarray,
+    target: np.ndarray,
+    mask: np.ndarray | None = None,
+    threshold_mm: float = PCK_THRESHOLD_MM,
+) -> np.ndarray:
+    """Percentage of the observed joints whose error is below a threshold, as MPI-INF-3DHP counts them.
+
+    Args and returns as `mpjpe`, but 0 to 100.
+    """
+    return 100.0 * _shares(predicted, target, mask, np.array([threshold_mm]))[..., 0]
+
+
+def auc(predicted: np.ndarray, target: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
+    """Mean of `pck` over the thresholds 0, 5, ..., 150 mm (MPI-INF-3DHP's area under the curve)."""
+    return 100.0 * _shares(predicted, target, mask, np.arange(0.0, PCK_THRESHOLD_MM + 1, 5.0)).mean(-1)
+
+
+def _shares(
+    predicted: np.ndarray, target: np.ndarray, mask: np.ndarray | None, thresholds_mm: np.ndarray
+) -> np.ndarray:
+    """Returns [..., T], the share of observed joints below each threshold; NaN without any joint."""
+    weights = _weights(predicted, target, mask)
+    distance = np.linalg.norm(np.where(weights[..., None] > 0, predicted - target, 0.0), axis=-1)
+    is_correct = distance[..., None] < thresholds_mm
+    total = weights.sum(-1)[..., None]
+    shares = (weights[..., None] * is_correct).sum(-2) / np.maximum(total, 1e-9)
+    return np.where(total > 0, shares, np.nan)
+
+
 def pose_metrics(
     predicted: np.ndarray, target: np.ndarray, mask: np.ndarray, actions: Sequence[str]
 ) -> dict[str, Any]:
-    """Averages the three errors over poses.
+    """Averages the errors over poses.
 
     Args:
         predicted: [N, J, 3] mm, canonical.
@@ -58,13 +90,15 @@ def pose_metrics(
         actions: [N] names; "" where unknown.
 
     Returns:
-        `mpjpe_mm`, `n_mpjpe_mm`, `pa_mpjpe_mm`, `num_poses` and `per_action` {name: the same}; a mean over
-        no pose is None.
+        `mpjpe_mm`, `n_mpjpe_mm`, `pa_mpjpe_mm`, `pck_150` and `auc` (percent), `num_poses` and `per_action`
+        {name: the same}; a mean over no pose is None.
     """
     errors = {
         "mpjpe_mm": mpjpe(predicted, target, mask),
         "n_mpjpe_mm": n_mpjpe(predicted, target, mask),
         "pa_mpjpe_mm": pa_mpjpe(predicted, target, mask),
+        "pck_150": pck(predicted, target, mask),
+        "auc": auc(predicted, target, mask),
     }
     actions = np.asarray(actions, dtype=str)
     counted = np.asarray(mask).any(-1)

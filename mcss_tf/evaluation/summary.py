@@ -10,6 +10,7 @@ from mcss_tf.evaluation.pose import pose_metrics
 from mcss_tf.evaluation.retrieval import DATABASES, RANKS, mean_pa_mpjpe
 from mcss_tf.evaluation.sync import sync_metrics
 
+PERCENT_NAMES = {"pck_150": "PCK at 150 mm", "auc": "AUC up to 150 mm"}
 POSE_NAMES = {"n_mpjpe_mm": "N-MPJPE", "mpjpe_mm": "MPJPE", "pa_mpjpe_mm": "PA-MPJPE"}
 
 
@@ -85,11 +86,15 @@ def _pose_table(runs: list[dict[str, Any]], names: list[str]) -> Table:
         values = [_get(run, f"pose.{key}") for run in runs]
         if any(value is not None for value in values):
             rows.append([f"{name} (mm)", *map(number, values)])
+    for key, name in PERCENT_NAMES.items():
+        values = [_get(run, f"pose.{key}") for run in runs]
+        if any(value is not None for value in values):
+            rows.append([f"{name} (%), higher is better", *map(number, values)])
     return Table(
         "Canonical 3D pose",
         ["lower is better", *names],
         rows,
-        "Means over the joints other than the pelvis (16 of 17), over all images with a pose.",
+        "Means over the joints other than the root (16 of Human3.6M's 17), over all images with a pose.",
     )
 
 

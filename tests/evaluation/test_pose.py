@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from mcss_tf.evaluation.pose import mpjpe, n_mpjpe, pa_mpjpe, pose_metrics
+from mcss_tf.evaluation.pose import auc, mpjpe, n_mpjpe, pa_mpjpe, pck, pose_metrics
 
 ERRORS = (mpjpe, n_mpjpe, pa_mpjpe)
 
@@ -71,6 +71,19 @@ def test_no_observed_joint_is_nan_and_zeros_are_defined(error):
     assert np.isfinite(error(np.zeros_like(target), target)).all()
 
 
+def test_pck_and_auc_of_errors_one_can_count():
+    """Errors of 0, 12, 100 and 150 mm: below 150 are three of four; 150 itself is not."""
+    target = np.zeros((1, 4, 3))
+    predicted = target.copy()
+    predicted[0, :, 0] = [0, 12, 100, 150]
+    assert pck(predicted, target) == [75.0]
+    # Of the 31 thresholds 0, 5, ..., 150: 30 exceed 0, 28 exceed 12, 10 exceed 100, none exceeds 150.
+    np.testing.assert_allclose(auc(predicted, target), [100 * (30 + 28 + 10) / 4 / 31])
+    mask = np.array([[1, 0, 0, 1]])
+    assert pck(predicted, target, mask) == [50.0]
+    assert np.isnan(auc(predicted, target, np.zeros((1, 4)))).all()
+
+
 def test_pose_metrics_average_per_action():
     predicted, target = random_poses(4, num=5)
     mask = np.ones((5, 16))
@@ -92,6 +105,8 @@ def test_pose_metrics_of_nothing_are_null():
         "mpjpe_mm": None,
         "n_mpjpe_mm": None,
         "pa_mpjpe_mm": None,
+        "pck_150": None,
+        "auc": None,
         "num_poses": 0,
         "per_action": {},
     }

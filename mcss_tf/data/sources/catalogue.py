@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from mcss_tf.data.sources.human36m import Human36mOptions, Human36mSource
-from mcss_tf.data.sources.mpi_inf_3dhp import Mpi3dhpOptions, Mpi3dhpSource, Mpi3dhpTestSource
+from mcss_tf.data.sources.mpi_inf_3dhp import Mpi3dhpSource
+from mcss_tf.data.sources.mpi_inf_3dhp_labels import Mpi3dhpOptions
+from mcss_tf.data.sources.mpi_inf_3dhp_testset import Mpi3dhpTestSource
 from mcss_tf.data.sources.panoptic import PanopticOptions, PanopticSource
 from mcss_tf.data.sources.videopose3d import VideoPose3dOptions, VideoPose3dSource
 from mcss_tf.errors import InputError
