@@ -43,7 +43,7 @@ def measure(split: EmbeddedSplit, num_cameras: int, max_queries: int, seed: int 
         reasons |= {f"retrieval.{name}": why for name, why in retrieval.pop("reasons").items()}
     sync = sync_metrics(split, num_cameras)
     if sync is None:
-        reasons["sync"] = "No sequence has two cameras with a common instant and two frames to choose from."
+        reasons["sync"] = "No subject has two cameras with a common instant and two frames to choose from."
     return {"pose": pose, "retrieval": retrieval, "sync": sync, "reasons": reasons}
 
 

@@ -13,14 +13,15 @@ def naive(split) -> tuple[float, float, float]:
             found = [
                 d
                 for d in range(len(split))
-                if split.camera[d] == camera and split.sequence[d] == split.sequence[q]
+                if split.camera[d] == camera and split.subject[d] == split.subject[q]
             ]
             if split.row[q] not in split.row[found]:
                 continue
             best = min(found, key=lambda d: np.linalg.norm(split.embedding[d] - split.embedding[q]))
             hits.append(split.row[best] == split.row[q])
             chances.append(1 / len(found))
-            errors.append(1000 * abs(split.time_s[best] - split.time_s[q]))
+            is_near = split.sequence[best] == split.sequence[q]
+            errors.append(1000 * abs(split.time_s[best] - split.time_s[q]) if is_near else np.inf)
     return np.mean(hits), np.mean(chances), np.median(errors)
 
 
@@ -58,13 +59,27 @@ def test_a_neighbouring_instant_is_a_miss_with_its_time():
     np.testing.assert_allclose(metrics["median_error_ms"], 100.0)
 
 
-def test_instants_are_sought_within_the_sequence_only():
-    """The same embedding in another sequence does not distract."""
-    embedding = np.eye(4)[[0, 1, 0, 1, 0, 1, 0, 1]]
+def test_instants_are_sought_in_all_sequences_of_the_subject():
+    """Two takes look alike: the first instants of both find the first take's, whose time says nothing."""
+    embedding = np.eye(4)[[0, 1, 0, 1, 0, 2, 0, 2]]
+    views = {"camera": [0, 0, 1, 1] * 2, "row": [0, 1, 0, 1, 2, 3, 2, 3], "sequence": [0] * 4 + [1] * 4}
+    metrics = sync_metrics(make_split(embedding, **views), 2)
+    assert metrics["hit_at_1"] == 0.75
+    assert metrics["chance"] == 0.25
+    assert metrics["median_error_ms"] == 0.0
+    # Another person's take is no candidate.
+    assert sync_metrics(make_split(embedding, **views, subject=[0] * 4 + [1] * 4), 2)["hit_at_1"] == 1.0
+
+
+def test_a_match_in_another_sequence_has_no_error_in_time():
+    """Every frame of each take finds the other take."""
+    embedding = np.eye(4)[[0, 1, 2, 3, 2, 3, 0, 1]]
     split = make_split(
         embedding, camera=[0, 0, 1, 1] * 2, row=[0, 1, 0, 1, 2, 3, 2, 3], sequence=[0] * 4 + [1] * 4
     )
-    assert sync_metrics(split, 2)["hit_at_1"] == 1.0
+    metrics = sync_metrics(split, 2)
+    assert metrics["hit_at_1"] == 0.0
+    assert metrics["median_error_ms"] is None
 
 
 def test_an_instant_that_the_other_camera_missed_is_no_query():
