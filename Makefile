@@ -7,7 +7,7 @@ OUT ?= out/quick
 CONFIG := configs/studio_quick.py
 
 
-.PHONY: help env train test lint format op peers sanitize cuda clean
+.PHONY: help env train test lint format peers sanitize cuda clean
 
 help:
 	@echo "make train     environment, built-in data, training, evaluation, export (into $(OUT))"
@@ -15,6 +15,7 @@ help:
 	@echo "make lint      ruff check and format"
 	@echo "make peers     environments for comparison with tensorflow-addons and PyTorch"
 	@echo "make sanitize  C++ tests of the op under ASan, UBSan and TSan"
+	@echo "make cuda      compiles the op's CUDA source, where there is an nvcc"
 	@echo "make clean     removes $(OUT) and the environment"
 
 env: .venv/installed
@@ -49,7 +50,8 @@ $(OUT)/export/mcss/1/saved_model.pb: $(OUT)/mcss/metrics.json
 	$(BIN)/python -m mcss_tf.export --workdir=$(OUT)/mcss --output=$(OUT)/export/mcss
 
 test: env
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(MAKE) -C kernels test
+	$(BIN)/python -m pytest -n auto --dist loadfile $(PYTEST_ARGS)
 
 lint: env
 	$(BIN)/ruff check .
@@ -61,6 +63,13 @@ format: env
 
 peers:
 	benchmarks/peers/setup.sh
+
+sanitize:
+	$(MAKE) -C kernels sanitize
+
+# Skipped, and says so, where there is no nvcc.
+cuda:
+	$(MAKE) -C kernels cuda
 
 clean:
 	rm -rf $(OUT) .venv build
