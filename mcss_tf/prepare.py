@@ -121,6 +121,7 @@ def _build_source() -> tuple[Source, int, dict[str, Any]]:
             boxes=FLAGS.boxes,
             context=1.25 if FLAGS.context is None else FLAGS.context,
             tolerance_ms=FLAGS.tolerance_ms,
+            skeleton=find_skeleton(FLAGS.skeleton or "human36m_17"),
         )
         source = RecordingsSource(options)
     arguments = {"version": mcss_tf.__version__, "source": FLAGS.source}

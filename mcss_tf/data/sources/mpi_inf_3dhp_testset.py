@@ -133,8 +133,13 @@ class Mpi3dhpTestSource:
                 f"A test subject has valid frames. Received: {folder} without any. Download it again."
             )
         images = folder / "imageSequence"
-        if not images.is_dir():
-            raise InputError(f"A test subject needs its images. Received: no {images}. Download it again.")
+        found = len(list(images.glob("img_*.jpg")))
+        # The images are frames by their position, so that a single missing one would displace all after it.
+        if found != len(test.is_valid):
+            raise InputError(
+                f"A test subject needs an image per frame, {len(test.is_valid)}. Received: {found} in "
+                f"{images}. Download it again."
+            )
         stride, num_frames = self.options.stride or 1, len(test.is_valid)
         whole = calibrated.sequence_spec(subject, "", "", {"test": images}, num_frames, stride, "test", _RATE)
         self.calibration(whole)

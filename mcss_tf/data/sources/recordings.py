@@ -16,7 +16,7 @@ from mcss_tf.data.sources.recording_settings import RecordingSettings, read_sett
 from mcss_tf.errors import InputError
 from mcss_tf.geometry import joint_names
 from mcss_tf.geometry.cameras import Camera
-from mcss_tf.geometry.skeleton import HUMAN36M_17
+from mcss_tf.geometry.skeleton import HUMAN36M_17, Skeleton
 
 _TEST_FRACTION = 0.25
 KEYPOINT_NAMES = {
@@ -38,6 +38,7 @@ class RecordingOptions:
         context: side of the square crop over the longer side of the person.
         tolerance_ms: how far apart in time paired frames may be; None for half a frame interval of the
             slowest camera, which must then run at nearly one rate.
+        skeleton: onto which labels and keypoints are mapped by name.
     """
 
     root: Path
@@ -46,6 +47,7 @@ class RecordingOptions:
     boxes: str = "auto"
     context: float = 1.25
     tolerance_ms: float | None = None
+    skeleton: Skeleton = HUMAN36M_17
 
     def __post_init__(self) -> None:
         rules = {"crop_size": 16, "stride": 1, "context": 1.0}
@@ -98,10 +100,10 @@ class RecordingsSource:
     """Reads a recordings folder; docs/recordings.md describes it."""
 
     name = "recordings"
-    skeleton = HUMAN36M_17
 
     def __init__(self, options: RecordingOptions):
         self.options = options
+        self.skeleton = options.skeleton
         self.crop_context = options.context
 
     def sequences(self) -> list[SequenceSpec]:

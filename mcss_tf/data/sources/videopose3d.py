@@ -129,6 +129,10 @@ class VideoPose3dSource:
                 keypoints_px=np.stack([view[row] for view in views]),
             )
 
+    def notes(self) -> list[str]:
+        """Returns what is worth knowing."""
+        return calibrated.unmapped_notes(HUMAN36M_32, self.skeleton)
+
     def calibration(self, spec: KeypointSequence) -> dict[str, Camera]:
         """Returns the cameras of the subject's session."""
         cameras = read_cameras(find_calibration(self.options.root))[spec.subject]

@@ -19,7 +19,7 @@ from scipy.spatial.transform import Rotation
 
 from mcss_tf.geometry.cameras import Camera, look_at, project, world_to_camera
 from mcss_tf.geometry.canonical import from_z_up
-from mcss_tf.geometry.joint_names import COCO_19, HUMAN36M_32, MPI_INF_3DHP_28
+from mcss_tf.geometry.joint_names import COCO_19, HUMAN36M_32, MPI_INF_3DHP_17, MPI_INF_3DHP_28
 from mcss_tf.geometry.skeleton import HUMAN36M_17
 from tests.helpers import STANDING_MM
 
@@ -254,7 +254,7 @@ def write_3dhp_test(root: Path, names: Iterable[str] = ("TS1", "TS5"), num_frame
     for number, name in enumerate(names):
         camera = dhp_cameras()[2]
         poses = poses_mm(num_frames, 10 + number)
-        joints = joints_named(_test_names(), poses)
+        joints = joints_named(MPI_INF_3DHP_17, poses)
         folder = root / name
         (folder / "imageSequence").mkdir(parents=True)
         for frame in range(num_frames):
@@ -275,12 +275,6 @@ def write_3dhp_test(root: Path, names: Iterable[str] = ("TS1", "TS5"), num_frame
             lines += _test_calibration_lines(str(c), in_y_up_world(dhp_cameras()[c]), focal_mm=7.5 - c + 2)
         (folder / file_name).write_text("\n".join(lines) + "\n")
     return root
-
-
-def _test_names() -> tuple[str, ...]:
-    from mcss_tf.geometry.joint_names import MPI_INF_3DHP_17
-
-    return MPI_INF_3DHP_17
 
 
 def _test_calibration_lines(name: str, camera: Camera, focal_mm: float) -> list[str]:
@@ -347,6 +341,35 @@ def write_panoptic(
             content = {"version": 0.7, "univTime": 0.0, "fpsType": "hd_29_97", "bodies": bodies}
             (poses / f"body3DScene_{frame:08d}.json").write_text(json.dumps(content))
     return root
+
+
+def write_videopose3d(root: Path, num_frames: int = NUM_FRAMES) -> Path:
+    """Writes data_3d_h36m.npz (32 joints, metres), data_2d_h36m_gt.npz (17 joints) and metadata.xml."""
+    root.mkdir(parents=True)
+    cameras = human36m_cameras()
+    write_metadata(root / "metadata.xml", cameras)
+    positions: dict[str, dict[str, np.ndarray]] = {}
+    keypoints: dict[str, dict[str, list[np.ndarray]]] = {}
+    for number, (subject, name) in enumerate((("S1", "Walking 1"), ("S9", "Photo"), ("S11", "Directions"))):
+        poses = poses_mm(num_frames, number)
+        joints = joints_named(HUMAN36M_32, poses)
+        positions.setdefault(subject, {})[name] = (joints / 1000).astype(np.float32)
+        views = [project(camera, poses).astype(np.float32) for camera in cameras[subject].values()]
+        keypoints.setdefault(subject, {})[name] = views[1:] if subject == "S11" else views
+    metadata = {"layout_name": "h36m", "num_joints": 17, "keypoints_symmetry": [[4, 5, 6], [1, 2, 3]]}
+    np.savez_compressed(root / "data_3d_h36m.npz", positions_3d=np.array(positions, object))
+    np.savez_compressed(
+        root / "data_2d_h36m_gt.npz",
+        positions_2d=np.array(keypoints, object),
+        metadata=np.array(metadata, object),
+    )
+    return root
+
+
+def cut(path: Path, share: float = 0.5) -> None:
+    """Keeps the first part of a file, as an interrupted download does."""
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
 
 
 def copy_of(root: Path, to: Path) -> Path:
