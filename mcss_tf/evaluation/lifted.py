@@ -128,22 +128,17 @@ def tables(metrics: dict[str, Any], baseline: dict[str, Any] | None = None) -> l
     if any(run["pose"] is None for run in runs):
         return []
     header = ["", "this run", "baseline"][: len(runs) + 1]
-    rows = [[name, *(_cell(run["pose"], key) for run in runs)] for key, name in NAMES.items()]
+    rows = [[name, *(number(run["pose"][key]) for run in runs)] for key, name in NAMES.items()]
     note = "Means over the joints other than the root (16 of Human3.6M's 17); every view lifted on its own."
     found = [Table("Lifted poses, in the axes of the camera", header, rows, note)]
     actions = [
-        [action, *(_cell(values, key) for key in NAMES if key != "root_mm"), str(values["num_poses"])]
+        [action, *(number(values[key]) for key in NAMES if key != "root_mm"), str(values["num_poses"])]
         for action, values in metrics["pose"]["per_action"].items()
     ]
     if actions:
         names = [name for key, name in NAMES.items() if key != "root_mm"]
         found.append(Table("Per action", ["action", *names, "views"], actions))
     return found
-
-
-def _cell(values: dict[str, Any], key: str) -> str:
-    value = values.get(key)
-    return number(100 * value if value is not None and not key.endswith("_mm") else value)
 
 
 def draw_skeletons(split: LiftedSplit, skeleton: Skeleton, path: str | Path, num_poses: int = 6) -> None:

@@ -1,0 +1,166 @@
+"""The method as the loop sees it: it learns, it pretrains first, and refuses what does not fit."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from configs import lifting
+from mcss_tf import evaluate, methods
+from mcss_tf.data.keypoint_views import load_keypoint_views
+from mcss_tf.errors import InputError
+from mcss_tf.training.loop import build_optimizer, build_train_step, train
+from mcss_tf.training.workdir import open_workdir
+from tests.keypoint_data import make_keypoint_dataset
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return make_keypoint_dataset(tmp_path_factory.mktemp("data"), num_instants=40, error_px=2.0)
+
+
+def config_of(**changes):
+    config = lifting.get_config()
+    config.batch_size = 16
+    config.model.width, config.model.num_blocks, config.model.dropout = 32, 1, 0.0
+    config.train.steps, config.train.log_every, config.train.checkpoint_every = 40, 20, 20
+    config.update_from_flattened_dict(changes)
+    return config
+
+
+def scalars_of(dataset, step, **changes):
+    """Returns the scalars of the first weights on the batch of a step."""
+    config = config_of(**changes)
+    method = methods.get(config, dataset)
+    keras.utils.set_random_seed(0)
+    model = method.build_model()
+    return method.losses(model, next(iter(method.train_batches(step))))
+
+
+def trained(dataset, num_steps, **changes):
+    """Returns the model after some steps, and its scalars."""
+    config = config_of(**{"train.steps": num_steps, "train.schedule": "cosine", **changes})
+    config.train.learning_rate = 3e-3
+    method = methods.get(config, dataset)
+    keras.utils.set_random_seed(0)
+    model = method.build_model()
+    optimizer = build_optimizer(config, num_steps, method.steps_per_epoch)
+    optimizer.build(model.trainable_variables)
+    step = build_train_step(method, model, optimizer)
+    for batch in method.train_batches(0).take(num_steps):
+        scalars = step(batch)
+    return model, scalars
+
+
+def test_stage_one_first(dataset):
+    part = {"loss.pretraining": 0.5, "loss.transform_weight": 2.0}
+    before, after = scalars_of(dataset, 19, **part), scalars_of(dataset, 20, **part)
+    assert before["total"] == before["consistency"]
+    expected = after["reprojection"] + 2.0 * after["transformed"]
+    np.testing.assert_allclose(after["total"], expected, rtol=1e-6)
+
+
+def test_weights_switch_the_terms(dataset):
+    only = {"loss.pretraining": 0.0, "loss.transform_weight": 0.0}
+    scalars = scalars_of(dataset, 0, **only)
+    np.testing.assert_allclose(scalars["total"], scalars["reprojection"], rtol=1e-6)
+    scalars = scalars_of(dataset, 0, **{"loss.pretraining": 0.0, "loss.reprojection_weight": 0.0})
+    np.testing.assert_allclose(scalars["total"], scalars["transformed"], rtol=1e-6)
+
+
+def test_exact_keypoints_have_other_losses_and_full_confidence(dataset):
+    exact = scalars_of(dataset, 30, **{"data.keypoints": "exact"})
+    assert exact["reprojection"] != scalars_of(dataset, 30)["reprojection"]
+
+
+def test_three_views(dataset):
+    scalars = scalars_of(dataset, 30, **{"data.num_views": 3})
+    assert np.isfinite(scalars["total"])
+
+
+def test_stage_one_puts_people_before_the_cameras(dataset):
+    model, scalars = trained(dataset, 150, **{"loss.pretraining": 1.0})
+    views = load_keypoint_views(dataset, "train")
+    root = model(views.rays[:, 0], training=False)["root_mm"]
+    # All cameras are 5 m from the middle, which every pair of views agrees on.
+    assert scalars["consistency"] < 2500
+    assert 2500 < np.median(root[:, 2]) < 7500
+
+
+@pytest.mark.slow
+def test_the_transform_term_finds_depth_and_supervision_is_the_reference(dataset):
+    """On 80 instants of two clips, seen again: what is learned, not what is generalised."""
+    views = load_keypoint_views(dataset, "train")
+    instant, camera = np.nonzero(views.is_seen)
+    rotation = views.rotation[views.sequence[instant], camera]
+    truth = np.einsum("nij,nkj->nki", rotation, views.joints_mm[instant])
+    truth -= truth[:, :1]
+    errors = {}
+    for name, changes in (
+        ("views", {"loss.pretraining": 0.15}),
+        ("reprojection", {"loss.pretraining": 0.15, "loss.transform_weight": 0.0}),
+        ("joints", {"loss.supervision": "joints"}),
+    ):
+        model, _ = trained(dataset, 900, **{"model.width": 64, **changes})
+        pose = model(views.rays[instant, camera], training=False)["pose_mm"]
+        errors[name] = np.linalg.norm(pose - truth, axis=-1)[:, 1:].mean()
+    assert errors["joints"] < 120, errors
+    assert errors["views"] < 0.7 * errors["reprojection"], errors
+
+
+def test_the_loop_evaluates_and_resumes(dataset, tmp_path):
+    config = config_of()
+    method = methods.get(config, dataset)
+    train(method, config, open_workdir(tmp_path, config, dataset, []))
+    metrics = evaluate.evaluate(tmp_path, dataset.path)
+    assert metrics["evaluated"]["method"] == "lifting"
+    assert metrics["pose"]["num_poses"] == 240
+    assert set(metrics["pose"]["per_action"]) == {"walking", "sitting"}
+    assert (tmp_path / "metrics.json").is_file()
+    assert (tmp_path / "skeletons.png").stat().st_size > 10_000
+    again = evaluate.evaluate(tmp_path, dataset.path, split="train", baseline=None)
+    assert again["evaluated"]["subjects"] == ["S1"]
+
+
+def test_extrinsics_from_keypoints_change_the_batches(dataset):
+    known = next(iter(methods.get(config_of(), dataset).train_batches(0)))
+    config = config_of(**{"data.extrinsics": "keypoints"})
+    estimated = next(iter(methods.get(config, dataset).train_batches(0)))
+    tf.debugging.assert_equal(known["rays"], estimated["rays"])
+    # Another world, the same motion from view to view.
+    assert np.abs(known["rotation"] - estimated["rotation"]).max() > 0.1
+    relative = [
+        b["rotation"][:, 1] @ tf.transpose(b["rotation"][:, 0], (0, 2, 1)) for b in (known, estimated)
+    ]
+    np.testing.assert_allclose(*relative, atol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data.keypoints": "true"}, r"data.keypoints must be one of detected, exact. Received: 'true'"),
+        (
+            {"data.extrinsics": "none"},
+            r"data.extrinsics must be one of calibrated, keypoints. Received: 'none'",
+        ),
+        ({"loss.supervision": "all"}, r"loss.supervision must be one of views, joints. Received: 'all'"),
+        ({"loss.confidence": "both"}, r"loss.confidence must be one of none, source, target, product"),
+        ({"model.branches": 3}, r"model.branches must be 1 or 2. Received: 3"),
+        ({"data.num_views": 4}, r"1 to 3 views of it. Received: .*num_views=4"),
+    ],
+)
+def test_bad_values(dataset, changes, message):
+    with pytest.raises(InputError, match=message):
+        methods.get(config_of(**changes), dataset)
+
+
+def test_data_that_lack_what_is_asked_for(tmp_path):
+    bare = make_keypoint_dataset(tmp_path, num_instants=3, labelled=False, true_keypoints=False)
+    with pytest.raises(
+        InputError, match=r'"exact" needs keypoints_true_px in the dataset. Received: .* without'
+    ):
+        methods.get(config_of(**{"data.keypoints": "exact"}), bare)
+    with pytest.raises(
+        InputError, match=r'supervision="joints" needs 3D joints. Received: a train split without'
+    ):
+        methods.get(config_of(**{"loss.supervision": "joints"}), bare)
