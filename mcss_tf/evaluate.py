@@ -22,9 +22,12 @@ import mcss_tf.startup
 from mcss_tf import files
 from mcss_tf.data.dataset import SPLITS, PreparedDataset
 from mcss_tf.errors import InputError
+from mcss_tf.evaluation import lifted
 from mcss_tf.evaluation.embedded import EmbeddedSplit, embed
+from mcss_tf.evaluation.lifted import LiftedSplit
+from mcss_tf.evaluation.refinement import measure_refinement, refinement_tables
 from mcss_tf.evaluation.report import write_report
-from mcss_tf.evaluation.summary import measure, tables
+from mcss_tf.evaluation.summary import Table, measure, tables
 from mcss_tf.geometry.skeleton import Skeleton
 from mcss_tf.training.workdir import Run, Workdir, load_run
 
@@ -59,9 +62,13 @@ def evaluate(
     """
     dataset = PreparedDataset.load(data, require=(split,))
     run = load_run(workdir)
-    _check_skeleton(run, dataset)
     suffix = _suffix(run, dataset, split)
+    if run.config.method == "refinement":
+        return _evaluate_refinement(run, Path(workdir), dataset, split, suffix, batch_size)
+    _check_skeleton(run, dataset)
     beside = None if baseline is None else _load_baseline(Path(baseline), dataset, split)
+    if run.config.method == "lifting":
+        return _evaluate_lifting(run, Path(workdir), dataset, split, suffix, beside)
     images = embed(run.model, dataset, split, batch_size)
     metrics = {
         "evaluated": _describe(workdir, run, dataset, split, images),
@@ -82,10 +89,50 @@ def evaluate(
     return metrics
 
 
+def _evaluate_refinement(
+    run: Run, workdir: Path, dataset: PreparedDataset, split: str, suffix: str, batch_size: int
+) -> dict[str, Any]:
+    """Measures refined poses against triangulated ones, writes the metrics file, prints the tables."""
+    _check_joints(run, dataset)
+    metrics = {
+        "evaluated": {
+            "workdir": str(workdir),
+            "method": run.config.method,
+            "data": str(dataset.path),
+            "dataset_checksum": dataset.checksum,
+            "is_training_dataset": _is_training_dataset(run, dataset),
+            "split": split,
+            "mcss_tf": mcss_tf.__version__,
+        },
+        **measure_refinement(run.model, run.config, dataset, split, batch_size),
+    }
+    files.write_json(workdir / f"metrics{suffix}.json", metrics)
+    _print_tables(refinement_tables(metrics))
+    print(f"wrote {workdir / f'metrics{suffix}.json'}")
+    return metrics
+
+
+def _evaluate_lifting(
+    run: Run, workdir: Path, dataset: PreparedDataset, split: str, suffix: str, beside: dict[str, Any] | None
+) -> dict[str, Any]:
+    """Measures views lifted one by one; writes metrics and a figure of skeletons, prints the tables."""
+    views = lifted.lift(run.model, dataset, split, run.config.data.keypoints)
+    metrics = {"evaluated": _describe(workdir, run, dataset, split, views), **lifted.measure(views)}
+    files.write_json(workdir / f"metrics{suffix}.json", metrics)
+    _print_tables(lifted.tables(metrics, beside))
+    lifted.draw_skeletons(views, dataset.skeleton, workdir / f"skeletons{suffix}.png")
+    print(f"wrote {workdir / f'metrics{suffix}.json'} and skeletons{suffix}.png")
+    return metrics
+
+
 def _check_skeleton(run: Run, dataset: PreparedDataset) -> None:
     """Refuses poses of other joints than the run's; where either has no poses, joints do not matter."""
     if "pose_mm" not in run.model.output or not dataset.index.has_pose.any():
         return
+    _check_joints(run, dataset)
+
+
+def _check_joints(run: Run, dataset: PreparedDataset) -> None:
     trained = Skeleton.from_json(run.info["dataset"]["skeleton"])
     if trained != dataset.skeleton:
         raise InputError(
@@ -121,7 +168,7 @@ def _load_baseline(workdir: Path, dataset: PreparedDataset, split: str) -> dict[
 
 
 def _describe(
-    workdir: str | Path, run: Run, dataset: PreparedDataset, split: str, images: EmbeddedSplit
+    workdir: str | Path, run: Run, dataset: PreparedDataset, split: str, images: EmbeddedSplit | LiftedSplit
 ) -> dict[str, Any]:
     return {
         "workdir": str(workdir),
@@ -130,7 +177,7 @@ def _describe(
         "dataset_checksum": dataset.checksum,
         "is_training_dataset": _is_training_dataset(run, dataset),
         "split": split,
-        "subjects": [dataset.subjects[subject] for subject in np.unique(images.subject)],
+        "subjects": [dataset.subjects[subject] for subject in np.unique(dataset.index.subject[images.row])],
         "cameras": [dataset.cameras[camera] for camera in np.unique(images.camera)],
         "num_images": len(images),
         "num_instants": len(np.unique(images.row)),
@@ -141,15 +188,19 @@ def _describe(
 
 
 def _print(metrics: dict[str, Any], baseline: dict[str, Any] | None) -> None:
-    for table in tables(metrics, baseline):
+    _print_tables(tables(metrics, baseline))
+    for what, why in metrics["reasons"].items():
+        print(f"{what} is null: {why}")
+
+
+def _print_tables(found: Sequence[Table]) -> None:
+    for table in found:
         shown = rich.table.Table(title=table.title, title_justify="left", box=rich.box.SIMPLE_HEAD)
         for position, name in enumerate(table.header):
             shown.add_column(name, justify="right" if position else "left")
         for row in table.rows:
             shown.add_row(*row)
         rich.print(shown)
-    for what, why in metrics["reasons"].items():
-        print(f"{what} is null: {why}")
 
 
 def main(argv: Sequence[str]) -> int:

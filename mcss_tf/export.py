@@ -8,7 +8,7 @@ from absl import app, flags
 
 import mcss_tf.startup  # noqa: F401  (before TensorFlow is imported)
 from mcss_tf.errors import InputError
-from mcss_tf.serving import saved_model
+from mcss_tf.serving import lifting, refinement, saved_model
 from mcss_tf.serving.metadata import describe_run
 from mcss_tf.training.workdir import load_run
 
@@ -23,12 +23,18 @@ def main(argv: Sequence[str]) -> int:
     del argv
     try:
         run = load_run(FLAGS.workdir)
-        metadata = describe_run(run.model, run.info)
-        version = saved_model.write(run.model, metadata, Path(FLAGS.output))
+        if run.config.method == "refinement":
+            metadata = refinement.describe_refinement(run.model, run.info)
+            served = refinement.served(run.model, run.config.input.undistort)
+        elif run.config.method == "lifting":
+            metadata, served = lifting.describe_lifting(run.model, run.info), lifting.served(run.model)
+        else:
+            metadata, served = describe_run(run.model, run.info), None
+        version = saved_model.write(run.model, metadata, Path(FLAGS.output), served)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    if metadata["pose"] is None:
+    if metadata.get("pose", True) is None:
         print("the model was trained without 3D labels: it gives embeddings and no poses")
     print(f"wrote {version} with the signatures {', '.join(metadata['signatures'])}")
     return 0

@@ -5,9 +5,11 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from mcss_tf.errors import InputError
+from mcss_tf.methods.lifting import Lifting
 from mcss_tf.methods.mcss import MCSS
+from mcss_tf.methods.refinement import Refinement
 
-METHODS = {"mcss": MCSS}
+METHODS = {"mcss": MCSS, "lifting": Lifting, "refinement": Refinement}
 
 
 def get(config: ConfigDict, dataset: Any) -> Any:

@@ -36,6 +36,12 @@ class ExportedModel:
                 f"Received: {self.path} without it. Export the run again with mcss_tf.export."
             )
         self.metadata: dict[str, Any] = json.loads((self.path / METADATA).read_text())
+        if "images" not in self.metadata["signatures"]:
+            raise InputError(
+                "Only a model of images can be applied to images. "
+                f"Received: {self.path}, a model of {self.metadata.get('method')}. Call its signature with "
+                "keypoints and cameras (docs/refinement.md)."
+            )
         # Kept alive: a signature alone does not hold its variables.
         self._loaded = tf.saved_model.load(str(self.path))
         self._images = self._loaded.signatures["images"]

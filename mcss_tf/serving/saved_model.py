@@ -1,5 +1,6 @@
 """Writes a trained model as a SavedModel that any TensorFlow can serve."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +10,24 @@ from mcss_tf import files
 from mcss_tf.serving import graph
 from mcss_tf.serving.exported import METADATA
 from mcss_tf.serving.portable import unportable_nodes
-from mcss_tf.serving.signatures import SIGNATURES
+from mcss_tf.serving.signatures import SIGNATURES, Signature
 from mcss_tf.serving.versions import new_version, newest
 
 
-def write(model: keras.Model, metadata: dict[str, Any], folder: Path) -> Path:
+def write(
+    model: keras.Model,
+    metadata: dict[str, Any],
+    folder: Path,
+    served: Mapping[str, tuple[Signature, Callable]] | None = None,
+) -> Path:
     """Exports a model as the next version in a folder.
 
     Args:
-        model: images [B, S, S, 3] in 0..255 to a dict of outputs; set to compute in float32.
+        model: images [B, S, S, 3] in 0..255 to a dict of outputs, or what `served` calls; set to compute in
+            float32.
         metadata: JSON-able description, stored in the assets.
         folder: of the versions `1/`, `2/`, ...; made if absent.
+        served: signature and function by name; None for a model of images.
 
     Returns:
         The folder of the new version, which appears only when whole.
@@ -30,8 +38,10 @@ def write(model: keras.Model, metadata: dict[str, Any], folder: Path) -> Path:
     to_float32(model)
     archive = keras.export.ExportArchive()
     archive.track(model)
-    for name, function in graph.endpoints(model).items():
-        specs = [tensor.spec() for tensor in SIGNATURES[name].inputs]
+    if served is None:
+        served = {name: (SIGNATURES[name], function) for name, function in graph.endpoints(model).items()}
+    for name, (signature, function) in served.items():
+        specs = [tensor.spec() for tensor in signature.inputs]
         archive.add_endpoint(name, function, input_signature=specs)
     with new_version(folder) as temporary:
         archive.write_out(str(temporary), verbose=False)

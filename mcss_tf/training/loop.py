@@ -40,7 +40,8 @@ def train(method: Any, config: ConfigDict, workdir: Workdir) -> keras.Model:
     keras.utils.set_random_seed(config.seed)
     model = method.build_model()
     num_steps = config.train.steps or config.train.epochs * method.steps_per_epoch
-    optimizer = build_optimizer(config, num_steps, method.steps_per_epoch)
+    factor = getattr(method.state, "factor", None)
+    optimizer = build_optimizer(config, num_steps, method.steps_per_epoch, factor)
     optimizer.build(model.trainable_variables)
     checkpoints = Checkpoints(workdir, model, optimizer, method)
     first_step = checkpoints.restore()
@@ -80,17 +81,26 @@ def train(method: Any, config: ConfigDict, workdir: Workdir) -> keras.Model:
     return model
 
 
-def build_optimizer(config: ConfigDict, num_steps: int, steps_per_epoch: int) -> keras.optimizers.Optimizer:
-    """Builds Adam with the config's learning rate; `ema_decay` > 0 keeps a moving average of the weights."""
+def build_optimizer(
+    config: ConfigDict, num_steps: int, steps_per_epoch: int, factor: tf.Variable | None = None
+) -> keras.optimizers.Optimizer:
+    """Builds Adam with the config's learning rate, which `factor` multiplies in the schedule "plateau".
+
+    `amsgrad` divides by the largest second moment so far; `ema_decay` > 0 keeps a moving average of the
+    weights.
+    """
     rate = LearningRate(
         config.train.schedule,
         config.train.learning_rate,
         num_steps,
         config.train.warmup_steps,
         config.train.drop_every_epochs * steps_per_epoch,
+        factor,
     )
     decay = config.train.ema_decay
-    return keras.optimizers.Adam(rate, use_ema=decay > 0, ema_momentum=decay or 0.99)
+    return keras.optimizers.Adam(
+        rate, amsgrad=config.train.get("amsgrad", False), use_ema=decay > 0, ema_momentum=decay or 0.99
+    )
 
 
 def build_train_step(method: Any, model: keras.Model, optimizer: keras.optimizers.Optimizer) -> Any:

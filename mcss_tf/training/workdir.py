@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 import mcss_tf
 from mcss_tf import files
 from mcss_tf.errors import InputError
-from mcss_tf.models import heads  # noqa: F401  (registers the layers that a saved model names)
+from mcss_tf.models import graph, heads, lifter  # noqa: F401  (registers the layers that a saved model names)
 
 
 @dataclasses.dataclass(frozen=True)
