@@ -6,7 +6,7 @@ import keras
 from keras import layers, ops
 
 # What one unit of a network's output is worth, so that its first weights give poses of a person's size.
-_UNIT_MM = 1000.0
+_UNIT_MM = 250.0
 # Rays of a person a few metres away span about a tenth; networks like inputs of about 1.
 _RAY_GAIN = 5.0
 _MIN_SIZE = 1e-4
@@ -61,18 +61,17 @@ def image_size(rays: Any, root: int) -> Any:
 
 @keras.saving.register_keras_serializable("mcss_tf")
 class Joints(layers.Layer):
-    """Turns outputs [B, 3 J] into millimetres [B, J, 3]; centred on the root joint where one is given."""
+    """Turns outputs [B, 3 J] into millimetres [B, J, 3]."""
 
-    def __init__(self, num_joints: int, root: int | None, **kwargs: Any):
+    def __init__(self, num_joints: int, **kwargs: Any):
         super().__init__(**{**kwargs, "dtype": "float32"})
-        self.num_joints, self.root = num_joints, root
+        self.num_joints = num_joints
 
     def call(self, x: Any) -> Any:
-        points = _UNIT_MM * ops.reshape(ops.cast(x, "float32"), (-1, self.num_joints, 3))
-        return points if self.root is None else points - points[:, self.root : self.root + 1]
+        return _UNIT_MM * ops.reshape(ops.cast(x, "float32"), (-1, self.num_joints, 3))
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "num_joints": self.num_joints, "root": self.root}
+        return {**super().get_config(), "num_joints": self.num_joints}
 
 
 def residual_network(
@@ -124,13 +123,13 @@ def build_lifter(
     centred = layers.Flatten(name="centred")(RootCentred(root, name="root_centred")(rays))
     sizes = {"width": width, "num_blocks": num_blocks, "dropout": dropout}
     lifting = residual_network("lifting", 2 * num_joints, 3 * num_joints, **sizes)
-    if branches == 1:
-        joints = Joints(num_joints, None, name="joints")(lifting(centred))
-        root_mm = joints[:, root]
-        pose_mm = joints - root_mm[:, None]
-    else:
-        pose_mm = Joints(num_joints, root, name="joints")(lifting(centred))
+    joints = Joints(num_joints, name="joints")(lifting(centred))
+    # The network's own root is free: were the others measured from it before the losses see them, a wrong
+    # root would be one outlier among the joints, which losses of lengths tolerate, and stay wrong.
+    pose_mm = joints - joints[:, root : root + 1]
+    root_mm = joints[:, root]
+    if branches == 2:
         where = _RAY_GAIN * layers.Flatten(name="flat_rays")(rays)
         root_branch = residual_network("root_branch", 2 * num_joints, 3, **sizes)
-        root_mm = RootPosition(root, name="root_position")(root_branch(where), rays)
+        root_mm = root_mm + RootPosition(root, name="root_position")(root_branch(where), rays)
     return keras.Model(rays, {"pose_mm": pose_mm, "root_mm": root_mm}, name="lifter")
