@@ -112,17 +112,17 @@ class CoarsePoses(keras.layers.Layer):
         rotation = ops.cast(inputs["rotation"], "float64")
         translation = ops.cast(inputs["translation_mm"], "float64") / _SCALE_MM
         rotations, translations = relative_poses(rotation, translation)
-        num_views = inputs["rays"].shape[1]
-        views = []
-        for view in range(num_views):
-            poses = ops.concatenate([rotations[:, view], translations[:, view, ..., None]], axis=-1)
-            points = linear(inputs["rays"], poses, weights)
-            depths = ops.einsum("bwj,bnj->bwn", rotations[:, view, :, 2], points)
-            depths = depths + translations[:, view, :, 2:]
-            is_valid = ops.sum(ops.cast(weights > 0, "int32"), axis=1) >= 2
-            is_valid = ops.logical_and(is_valid, ops.all(depths * _SCALE_MM > _MIN_DEPTH_MM, axis=1))
-            views.append(_fill(points * _SCALE_MM, is_valid))
-        return ops.stop_gradient(ops.cast(ops.stack(views, axis=1), "float32"))
+        num_views, num_joints = inputs["rays"].shape[1:3]
+        # All origins in one solution: [B O, V, ...].
+        poses = ops.concatenate([rotations, translations[..., None]], axis=-1)
+        poses = ops.reshape(poses, (-1, num_views, 3, 4))
+        rays, weights = (ops.repeat(x, num_views, axis=0) for x in (inputs["rays"], weights))
+        points = linear(rays, poses, weights)
+        depths = ops.matmul(points, ops.transpose(poses[:, :, 2, :3], (0, 2, 1))) + poses[:, None, :, 2, 3]
+        is_valid = ops.sum(ops.cast(weights > 0, "int32"), axis=1) >= 2
+        is_valid = ops.logical_and(is_valid, ops.all(depths * _SCALE_MM > _MIN_DEPTH_MM, axis=2))
+        points = ops.cast(_fill(points * _SCALE_MM, is_valid), "float32")
+        return ops.stop_gradient(ops.reshape(points, (-1, num_views, num_joints, 3)))
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "is_weighted": self.is_weighted}
