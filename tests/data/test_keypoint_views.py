@@ -1,12 +1,16 @@
 """Keypoints in memory against the records they come from, and what is refused."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from mcss_tf.data.keypoint_views import load_keypoint_views
-from mcss_tf.data.records import decode_instant
+from mcss_tf.data.records import Instant, decode_instant, write_sequence
+from mcss_tf.data.sources.base import SequenceSpec
 from mcss_tf.errors import InputError
 from mcss_tf.geometry.cameras import world_to_camera
+from mcss_tf.geometry.skeleton import HUMAN36M_17
 from tests.helpers import make_tiny_dataset
 from tests.keypoint_data import CAMERAS, make_keypoint_dataset
 
@@ -75,7 +79,7 @@ def test_a_fraction_of_the_clips(dataset):
     assert len(load_keypoint_views(dataset, "train", clip_fraction=0.01)) == 12, "at least one clip"
 
 
-def test_a_studio_like_dataset_with_images_serves_too(tmp_path):
+def test_images_without_calibration(tmp_path):
     with pytest.raises(
         InputError, match=r"trains on calibrated views.*without calibration of cam0, cam1, cam2"
     ):
@@ -111,6 +115,24 @@ def test_bad_requests(dataset):
         load_keypoint_views(dataset, "train", clip_fraction=0)
 
 
-def test_images_without_keypoints(tmp_path):
+def test_joints_may_be_unknown(tmp_path):
     dataset = make_keypoint_dataset(tmp_path, num_instants=2, num_sequences=1, labelled=False)
     assert not load_keypoint_views(dataset, "train").joint_mask.any()
+
+
+def test_an_instant_without_images_or_keypoints_is_refused(tmp_path):
+    spec = SequenceSpec("S1", "a", "", CAMERAS, 10.0, 1.0)
+    empty = Instant("S1", "a", "", 0, 0.0, "train", ["a"])
+    with pytest.raises(
+        InputError, match=r"must have keypoints where it has no images. Received: keypoints_px=None"
+    ):
+        write_sequence(tmp_path, spec, [empty], HUMAN36M_17, 0)
+    keypoints = np.ones((1, 17, 3))
+    unfit = dataclasses.replace(empty, keypoints_px=keypoints, keypoints_true_px=np.ones((1, 16, 2)))
+    with pytest.raises(
+        InputError, match=r"keypoints_true_px must have the shape \(1, 17, 2\). Received: \(1, 16, 2\)"
+    ):
+        write_sequence(tmp_path, spec, [unfit], HUMAN36M_17, 0)
+    pictured = dataclasses.replace(empty, keypoints_px=keypoints, images=[np.zeros((0, 0, 3), np.uint8)])
+    with pytest.raises(InputError, match=r"images must have the shape 0. Received: 1"):
+        write_sequence(tmp_path, spec, [pictured], HUMAN36M_17, 0)
