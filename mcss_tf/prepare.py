@@ -14,6 +14,7 @@ from rich import progress
 
 import mcss_tf
 import mcss_tf.startup
+from mcss_tf.data.beam import prepare_with_beam
 from mcss_tf.data.boxes import BOX_MODES
 from mcss_tf.data.checks import check_download, check_other
 from mcss_tf.data.dataset import SPLITS, PreparedDataset
@@ -57,6 +58,9 @@ flags.DEFINE_bool(
     "check", False, "Only look whether --input is whole and makes sense; takes minutes, not hours."
 )
 flags.DEFINE_integer("workers", os.cpu_count(), "Processes.", lower_bound=1)
+flags.DEFINE_string(
+    "beam_options", None, "Prepare with Apache Beam and these options of it instead of processes."
+)
 config_flags.DEFINE_config_file(
     "config", None, "studio, mocap: a config whose section of that name holds the options.", lock_config=True
 )
@@ -94,7 +98,9 @@ def _check(source: Source, output: Path) -> int:
         is_good = report.is_good
         print(report.text())
     else:
-        print(_describe(check_other(source, sheet)))
+        specs, problems = check_other(source, sheet)
+        is_good = not problems
+        print("\n".join([_describe(specs), *(f"problem: {problem}" for problem in problems)]))
     print(f"look at {sheet}: skeletons must lie on people" if sheet.exists() else "no crop could be made")
     return 0 if is_good else 1
 
@@ -214,6 +220,8 @@ def _run(
             done = bar.tasks[0].completed + num_instants
             bar.update(task, advance=num_instants, rate=done / max(time.monotonic() - start_s, 1e-3))
 
+        if FLAGS.beam_options is not None:
+            return prepare_with_beam(source, specs, output, crop_size, arguments, FLAGS.beam_options, report)
         return prepare_dataset(source, specs, output, crop_size, arguments, FLAGS.workers, report)
 
 

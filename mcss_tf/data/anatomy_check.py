@@ -10,7 +10,8 @@ from mcss_tf.geometry.skeleton import HUMAN36M_17, Skeleton, map_joints
 
 # How far the joint farthest from the pelvis is, in a person of any size and posture.
 _REACH_MM = (250.0, 2500.0)
-_MAX_MEDIAN_PX = 5.0
+# Labels and 2D joints of one motion capture agree to a pixel; detections to a share of a person's height.
+MAX_EXACT_PX, MAX_DETECTED = 5.0, 0.05
 # Knees that are bent by less say nothing about where the front is.
 _MIN_BEND_MM = 20.0
 
@@ -28,13 +29,16 @@ class Measured:
     problems: list[str]
 
 
-def check_labels(labels: Labels, cameras: dict[str, Camera], skeleton: Skeleton) -> Measured:
+def check_labels(
+    labels: Labels, cameras: dict[str, Camera], skeleton: Skeleton, is_exact: bool = True
+) -> Measured:
     """Measures the labels of some frames of one sequence.
 
     Args:
         labels: 3D joints, and 2D joints where there are some.
         cameras: by name.
         skeleton: of the joints.
+        is_exact: whether 2D joints come with the 3D ones; False for those that a detector found.
 
     Returns:
         Reprojection errors and problems.
@@ -51,7 +55,7 @@ def check_labels(labels: Labels, cameras: dict[str, Camera], skeleton: Skeleton)
                 f"left and right are swapped between 3D and 2D in camera {name}: the median distance is "
                 f"{plain:.1f} px, and {mirrored:.1f} px with the sides exchanged"
             )
-        elif plain > _MAX_MEDIAN_PX:
+        elif plain > (MAX_EXACT_PX if is_exact else MAX_DETECTED * _height_px(keypoints)):
             problems.append(
                 f"3D joints do not project onto the 2D joints of camera {name}: the median distance is "
                 f"{plain:.1f} px. The calibration or the labels belong to something else"
@@ -65,6 +69,13 @@ def _distance_px(camera: Camera, labels: Labels, keypoints: np.ndarray, joints: 
         return 0.0
     points_px = project(camera, labels.joints_mm[:, joints])
     return float(np.median(np.linalg.norm(points_px - keypoints[..., :2], axis=-1)[is_known]))
+
+
+def _height_px(keypoints: np.ndarray) -> float:
+    """Returns the median height of the person in the pictures."""
+    rows = np.where(keypoints[..., 2] > 0, keypoints[..., 1], np.nan)
+    rows = rows[np.isfinite(rows).any(1)]
+    return float(np.median(np.nanmax(rows, 1) - np.nanmin(rows, 1))) if len(rows) else 0.0
 
 
 def _pose_problems(labels: Labels, skeleton: Skeleton) -> list[str]:

@@ -15,8 +15,9 @@ from mcss_tf.data.dataset import SPLITS
 from mcss_tf.data.example import Instant
 from mcss_tf.data.records import finish_dataset, write_sequence
 from mcss_tf.data.sources.base import SequenceSpec
-from mcss_tf.data.sources.calibrated import CalibratedSequence
+from mcss_tf.data.sources.calibrated import CalibratedSequence, Labels
 from mcss_tf.errors import InputError
+from mcss_tf.geometry.cameras import Camera
 
 _SAMPLED_FRAMES = 20
 _SHEET_INSTANTS = 4
@@ -104,8 +105,11 @@ def check_download(source: Any, sheet: Path) -> Report:
     return report
 
 
-def check_other(source: Any, sheet: Path) -> list[SequenceSpec]:
-    """Lists the sequences of any source, which validates them, and draws the first instants of each subject.
+def check_other(source: Any, sheet: Path) -> tuple[list[SequenceSpec], list[str]]:
+    """Lists the sequences of any source, which validates them, and looks at the start of each subject.
+
+    Returns:
+        The sequences, and sentences about what is wrong with their labels.
 
     Raises:
         InputError: if the input cannot be prepared.
@@ -113,8 +117,25 @@ def check_other(source: Any, sheet: Path) -> list[SequenceSpec]:
     specs = source.sequences()
     first = {spec.subject: spec for spec in reversed(specs)}
     sheets = [(s, list(itertools.islice(source.instants(s), _SHEET_INSTANTS))) for s in first.values()]
-    _write_sheet(source, sheets, sheet)
-    return specs
+    problems = []
+    for spec, instants in sheets:
+        cameras = source.calibration(spec)
+        posed = [instant for instant in instants if instant.joints_mm is not None]
+        if posed:
+            found = check_labels(_labels_of(posed, cameras), cameras or {}, source.skeleton, is_exact=False)
+            problems += [f"{spec.name}: {problem}" for problem in found.problems]
+    _write_sheet(source, [(spec, instants) for spec, instants in sheets if instants], sheet)
+    return specs, problems
+
+
+def _labels_of(instants: list[Instant], cameras: dict[str, Camera] | None) -> Labels:
+    """Puts instants together; 2D joints of the calibrated cameras that see all of them."""
+    joints_mm = np.stack([instant.joints_mm for instant in instants])
+    masks = [i.joint_mask if i.joint_mask is not None else np.ones(len(i.joints_mm)) for i in instants]
+    has_2d = all(instant.keypoints_px is not None for instant in instants)
+    common = [c for c in cameras or () if has_2d and all(c in instant.cameras for instant in instants)]
+    keypoints = {c: np.stack([i.keypoints_px[list(i.cameras).index(c)] for i in instants]) for c in common}
+    return Labels(joints_mm, np.stack(masks), {}, keypoints)
 
 
 def _measure(source: Any, spec: CalibratedSequence, report: Report) -> Measured:

@@ -109,8 +109,7 @@ def _into_cell(points_px: np.ndarray, box_px: np.ndarray) -> np.ndarray:
 def _draw_skeleton(cell: np.ndarray, points: np.ndarray, seen: np.ndarray, skeleton: Skeleton) -> None:
     for parent, child in skeleton.edges:
         if seen[parent] and seen[child] and np.abs(points[[parent, child]]).max() < 10 * _CELL:
-            name = skeleton.joint_names[child]
-            colour = _LEFT if "left" in name else _RIGHT if "right" in name else _MIDDLE
+            colour = {"left": _LEFT, "right": _RIGHT}.get(skeleton.side(child), _MIDDLE)
             ends = [tuple(round(float(x)) for x in points[joint]) for joint in (parent, child)]
             cv2.line(cell, *ends, colour, 1, cv2.LINE_AA)
 

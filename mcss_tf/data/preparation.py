@@ -1,6 +1,7 @@
 """Runs a source's sequences through worker processes into a dataset; an interrupted run goes on."""
 
 import concurrent.futures
+import hashlib
 import json
 import logging
 import multiprocessing
@@ -55,14 +56,16 @@ def prepare_dataset(
         InputError: if `output` holds something else, a sequence cannot be prepared, a split stays empty, or
             the disk is full.
     """
-    state = _open_state(output, arguments)
-    results = {spec.name: result for spec in specs if (result := _kept(state, output, spec)) is not None}
+    state = open_state(output, arguments)
+    prints = {spec.name: fingerprint(spec) for spec in specs}
+    kept = {spec.name: _kept(state, output, spec, prints[spec.name]) for spec in specs}
+    results = {name: result for name, result in kept.items() if result is not None}
     for result in results.values():
         report(len(result.rows))
     todo = [spec for spec in specs if spec.name not in results]
     run = _in_processes if min(num_workers, len(todo)) > 1 else _in_this_process
     for result in run(source, todo, output, crop_size, num_workers, report):
-        _keep(state, result)
+        _keep(state, prints[result.spec.name], result)
         results[result.spec.name] = result
     # A benchmark's test set has nothing to train on.
     _check_splits(results, getattr(source, "splits", SPLITS))
@@ -157,8 +160,42 @@ def _drain(reports: multiprocessing.Queue, report: Report) -> None:
             return
 
 
-def _open_state(output: Path, arguments: dict[str, Any]) -> Path:
-    """Returns the folder of what is finished so far."""
+def fingerprint(spec: SequenceSpec) -> str:
+    """Returns what tells a spec from one that would be prepared otherwise.
+
+    Taken where `sequences` listed it: a spec that travelled to another process and back pickles otherwise.
+    """
+    return hashlib.sha256(pickle.dumps(spec)).hexdigest()
+
+
+def prepare_sequence(
+    spec: SequenceSpec, spec_print: str, source: Source, output: Path, crop_size: int
+) -> None:
+    """Writes one sequence and keeps its result for `prepare_dataset`; does nothing where that is done.
+
+    Any number of machines that share `output` may do this at the same time, each for other sequences.
+
+    Args:
+        spec: the sequence.
+        spec_print: its `fingerprint`.
+        source: of the sequence.
+        output: a folder that `open_state` made.
+        crop_size: side of the crops in pixels.
+
+    Raises:
+        InputError: if the sequence cannot be prepared, or the disk is full.
+    """
+    state = output / _STATE
+    if _kept(state, output, spec, spec_print) is None:
+        _keep(state, spec_print, _write(source, spec, output, crop_size, lambda _: None))
+
+
+def open_state(output: Path, arguments: dict[str, Any]) -> Path:
+    """Returns the folder of what is finished so far.
+
+    Raises:
+        InputError: if `output` holds something else, or was begun with other arguments.
+    """
     if (output / "dataset.json").exists():
         raise InputError(
             f"A finished dataset is never overwritten. Received: --output={output}, which holds one. "
@@ -185,7 +222,7 @@ def _open_state(output: Path, arguments: dict[str, Any]) -> Path:
     return state
 
 
-def _kept(state: Path, output: Path, spec: SequenceSpec) -> SequenceResult | None:
+def _kept(state: Path, output: Path, spec: SequenceSpec, spec_print: str) -> SequenceResult | None:
     """Returns the result of a sequence that an earlier run finished and whose shards are still whole."""
     path = _result_path(state, spec)
     if not path.exists():
@@ -193,12 +230,12 @@ def _kept(state: Path, output: Path, spec: SequenceSpec) -> SequenceResult | Non
     stored, result = pickle.loads(path.read_bytes())
     shards = [(output / shard["path"], shard["bytes"]) for shard in result.shards]
     is_whole = all(shard.is_file() and shard.stat().st_size == size for shard, size in shards)
-    return result if is_whole and stored == pickle.dumps(spec) else None
+    return result if is_whole and stored == spec_print else None
 
 
-def _keep(state: Path, result: SequenceResult) -> None:
+def _keep(state: Path, spec_print: str, result: SequenceResult) -> None:
     with files.atomic_write(_result_path(state, result.spec)) as file:
-        pickle.dump((pickle.dumps(result.spec), result), file)
+        pickle.dump((spec_print, result), file)
 
 
 def _result_path(state: Path, spec: SequenceSpec) -> Path:

@@ -117,6 +117,15 @@ class Skeleton:
             )
         return self.joint_names.index(other)
 
+    def side(self, joint: int) -> str:
+        """Returns "left", "right" or "" of a joint, by its name."""
+        name = self.joint_names[joint]
+        if _other_side(name) == name:
+            return ""
+        lower = name.lower()
+        is_left = "left" in lower or ("right" not in lower and lower[0] == "l")
+        return "left" if is_left else "right"
+
     @functools.cached_property
     def left_hip(self) -> int:
         """Index of the left hip, which fixes the heading of a canonical pose.

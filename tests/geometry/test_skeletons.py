@@ -46,6 +46,14 @@ def test_sizes_and_roots(name, num_joints, root):
     assert skeleton.joint_names[skeleton.root] == root
 
 
+def test_sides_by_any_spelling():
+    sides = {name: [SKELETONS[name].side(j) for j in range(SKELETONS[name].num_joints)] for name in SKELETONS}
+    assert all(found.count("left") == found.count("right") for found in sides.values())
+    assert sides["human36m_17"][4] == "left"
+    assert sides["coco_19"][3:6] == ["left"] * 3
+    assert sides["body_25"][:4] == ["", "", "right", "right"]
+
+
 def test_3dhp_joints_follow_the_documented_order():
     """The 17 joints of the test set are numbers 8 6 15 16 17 10 11 12 24 25 26 19 20 21 5 4 7 of the 28."""
     numbers = [8, 6, 15, 16, 17, 10, 11, 12, 24, 25, 26, 19, 20, 21, 5, 4, 7]
