@@ -26,6 +26,7 @@ from mcss_tf.evaluation import lifted
 from mcss_tf.evaluation.embedded import EmbeddedSplit, embed
 from mcss_tf.evaluation.lifted import LiftedSplit
 from mcss_tf.evaluation.refinement import measure_refinement, refinement_tables
+from mcss_tf.evaluation.refinement_figure import draw_refined
 from mcss_tf.evaluation.report import write_report
 from mcss_tf.evaluation.summary import Table, measure, tables
 from mcss_tf.geometry.skeleton import Skeleton
@@ -92,7 +93,7 @@ def evaluate(
 def _evaluate_refinement(
     run: Run, workdir: Path, dataset: PreparedDataset, split: str, suffix: str, batch_size: int
 ) -> dict[str, Any]:
-    """Measures refined poses against triangulated ones, writes the metrics file, prints the tables."""
+    """Measures refined poses against triangulated ones; writes metrics and a figure, prints the tables."""
     _check_joints(run, dataset)
     metrics = {
         "evaluated": {
@@ -108,7 +109,8 @@ def _evaluate_refinement(
     }
     files.write_json(workdir / f"metrics{suffix}.json", metrics)
     _print_tables(refinement_tables(metrics))
-    print(f"wrote {workdir / f'metrics{suffix}.json'}")
+    draw_refined(run.model, run.config, dataset, split, workdir / f"skeletons{suffix}.png")
+    print(f"wrote {workdir / f'metrics{suffix}.json'} and skeletons{suffix}.png")
     return metrics
 
 

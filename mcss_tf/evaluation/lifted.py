@@ -156,10 +156,10 @@ def draw_skeletons(split: LiftedSplit, skeleton: Skeleton, path: str | Path, num
     for column, view in enumerate(known[np.linspace(0, len(known) - 1, num_poses).astype(int)]):
         error = mpjpe(split.lifted_mm[view], split.pose_mm[view], split.pose_mask[view])
         axes[0, column].set_title(f"{split.action[view]}  {error:.0f} mm", fontsize=9)
-        _draw(axes[0, column], split.rays[view], skeleton, "0.2")
+        draw_skeleton(axes[0, column], split.rays[view], skeleton, "0.2")
         for row, columns in ((1, [0, 1]), (2, [2, 1])):
-            _draw(axes[row, column], split.pose_mm[view][:, columns], skeleton, "tab:green")
-            _draw(axes[row, column], split.lifted_mm[view][:, columns], skeleton, "tab:red")
+            draw_skeleton(axes[row, column], split.pose_mm[view][:, columns], skeleton, "tab:green")
+            draw_skeleton(axes[row, column], split.lifted_mm[view][:, columns], skeleton, "tab:red")
     for row, name in enumerate(("keypoints", "from the camera", "from its right side")):
         axes[row, 0].set_ylabel(name)
     figure.suptitle("green: truth, red: lifted", fontsize=9)
@@ -167,7 +167,8 @@ def draw_skeletons(split: LiftedSplit, skeleton: Skeleton, path: str | Path, num
         figure.savefig(file, format="png", dpi=80)
 
 
-def _draw(axis: Any, points: np.ndarray, skeleton: Skeleton, colour: str) -> None:
+def draw_skeleton(axis: Any, points: np.ndarray, skeleton: Skeleton, colour: str) -> None:
+    """Draws the bones between points [J, 2], whose second coordinate points down, without ticks."""
     for parent, child in skeleton.edges:
         axis.plot(*points[[parent, child]].T, color=colour, linewidth=1.5)
     axis.set_aspect("equal", adjustable="datalim")

@@ -63,7 +63,7 @@ def measure_refinement(
             "again."
         )
     straight = None if options.undistort else load_keypoint_views(dataset, split).rays
-    predict = _predictors(model)
+    predict = predictors(model)
     parts: dict[str, dict[str, np.ndarray]] = {}
     for names in parse_view_sets(config.views.sets, config.views.num, views.cameras):
         cameras = [views.cameras.index(name) for name in names]
@@ -109,7 +109,7 @@ def refinement_tables(metrics: Mapping[str, Any]) -> list[Table]:
     ]
 
 
-def _predictors(model: keras.Model) -> dict[str, Any]:
+def predictors(model: keras.Model) -> dict[str, Any]:
     """Returns by method a function from the network's inputs to poses [B, V, J, 3] in the cameras."""
     weighted, plain = CoarsePoses(is_weighted=True), CoarsePoses()
     return {
@@ -130,10 +130,12 @@ def _errors(
 ) -> dict[str, np.ndarray]:
     """Returns joint errors in mm [N, J] by method, relative ones under `<method>_relative`, and the mask."""
     mask = views.joint_mask[rows] * (views.keypoints_px[rows, ..., 2][:, cameras] > 0).all(1)
-    inputs = _inputs(views, views.rays, rows, cameras)
-    poses = {method: _world(function, inputs, batch_size) for method, function in predict.items()}
+    inputs = network_inputs(views, views.rays, rows, cameras)
+    poses = {method: world_poses(function, inputs, batch_size) for method, function in predict.items()}
     if straight is not None:
-        poses["undistorted_dlt"] = _world(predict["dlt"], _inputs(views, straight, rows, cameras), batch_size)
+        poses["undistorted_dlt"] = world_poses(
+            predict["dlt"], network_inputs(views, straight, rows, cameras), batch_size
+        )
     errors = {"mask": mask, "relative_mask": mask * mask[:, [root]]}
     errors["relative_mask"][:, root] = 0
     truth = views.joints_mm[rows].astype(np.float64)
@@ -144,9 +146,10 @@ def _errors(
     return errors
 
 
-def _inputs(
+def network_inputs(
     views: KeypointViews, rays: np.ndarray, rows: np.ndarray, cameras: list[int]
 ) -> dict[str, np.ndarray]:
+    """Returns what the network takes, of instants [N] in the cameras [V]."""
     sequence = views.sequence[rows]
     arrays = (
         rays[rows][:, cameras],
@@ -157,7 +160,7 @@ def _inputs(
     return dict(zip(INPUTS, arrays, strict=True))
 
 
-def _world(function: Any, inputs: dict[str, np.ndarray], batch_size: int) -> np.ndarray:
+def world_poses(function: Any, inputs: dict[str, np.ndarray], batch_size: int) -> np.ndarray:
     """Returns the mean over views of R^T (X - t), float64 [N, J, 3]."""
     num = len(inputs["rays"])
     poses = []

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from configs import refinement as defaults
 from mcss_tf.errors import InputError
 from mcss_tf.evaluation.refinement import measure_refinement, refinement_tables
+from mcss_tf.evaluation.refinement_figure import draw_refined
 from mcss_tf.geometry.skeleton import HUMAN36M_17
 from mcss_tf.models.graph import build_refinement_model
 from tests.keypoint_datasets import cameras_with_lenses, make_keypoint_dataset
@@ -85,3 +87,12 @@ def test_cameras_that_are_not_there(model, config, exact):
     config.views.sets = "c0+c7"
     with pytest.raises(InputError, match=r"Cameras of views\.sets .*Received: c7"):
         measure_refinement(model, config, exact, "test", 4)
+
+
+def test_the_figure_shows_six_instants(model, config, exact, tmp_path):
+    draw_refined(model, config, exact, "test", tmp_path / "skeletons.png")
+    picture = np.asarray(Image.open(tmp_path / "skeletons.png").convert("RGB")).astype(int)
+    green = (picture[..., 1] > picture[..., 0] + 60) & (picture[..., 1] > picture[..., 2] + 60)
+    # Something is drawn in every sixth of the width, in both rows.
+    for half in np.array_split(green[40:], 2, axis=0):
+        assert all(part.sum() > 30 for part in np.array_split(half, 6, axis=1))
