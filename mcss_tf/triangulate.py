@@ -17,6 +17,7 @@ import rich.box
 import rich.table
 from absl import app, flags, logging
 
+import mcss_tf.startup  # noqa: F401  (before TensorFlow is imported)
 from mcss_tf import files
 from mcss_tf.data import poses_io, trc
 from mcss_tf.data.keypoint_poses import KeypointPoses, Thresholds, triangulate_sequence
