@@ -16,10 +16,15 @@ def get(config: ConfigDict, dataset: Any) -> Any:
     """Returns the method that `config.method` names, for the prepared dataset.
 
     Raises:
-        InputError: unknown method.
+        InputError: unknown method, or one of images for a dataset of keypoints.
     """
     if config.method not in METHODS:
         raise InputError(
             f"method must be one of {', '.join(METHODS)}. Received: {config.method!r}. Choose one of these."
+        )
+    if config.method == "mcss" and not dataset.crop_size:
+        raise InputError(
+            f"MCSS learns from images. Received: {dataset.path}, which holds keypoints alone. "
+            "Use configs/lifting_mocap.py or configs/refinement_mocap.py, or prepare images."
         )
     return METHODS[config.method](config, dataset)
