@@ -8,7 +8,7 @@ from tests.data import synthetic
 
 
 def test_sequences_that_were_prepared_elsewhere_are_kept(tmp_path, monkeypatch):
-    """A spec that travelled to another process pickles to other bytes; it is the same sequence all the same."""
+    """A spec that travelled to another process pickles to other bytes and is the same sequence."""
     synthetic.write_recordings(tmp_path / "in", ("S1/walk", "S2/walk"), has_clock=False)
     source = RecordingsSource(RecordingOptions(root=tmp_path / "in", crop_size=32, boxes="full"))
     specs = source.sequences()
