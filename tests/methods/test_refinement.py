@@ -183,3 +183,28 @@ def test_an_uncalibrated_dataset(config, tmp_path):
     dataset = make_keypoint_dataset(tmp_path, calibrated=False, instants=4)
     with pytest.raises(InputError, match="alibrat"):
         methods.get(config, dataset)
+
+
+def test_a_killed_run_goes_on_bit_by_bit(config, dataset, tmp_path):
+    """Weights, AMSGrad's maxima and the plateau's memory are all in the checkpoint."""
+    config.train.plateau_epochs = 1
+    config.batch.num_instants = 12  # two steps an epoch
+
+    class Killed(methods.METHODS["refinement"]):
+        def train_batches(self, start_step):
+            for number, batch in enumerate(super().train_batches(start_step), start=start_step):
+                if number == 4:
+                    raise MemoryError
+                yield batch
+
+    whole_method = methods.get(config, dataset)
+    whole = train(whole_method, config, open_workdir(tmp_path / "whole", config, dataset, []))
+    killed = open_workdir(tmp_path / "killed", config, dataset, [])
+    with pytest.raises(MemoryError):
+        train(Killed(config, dataset), config, killed)
+    resumed_method = methods.get(config, dataset)
+    resumed = train(resumed_method, config, killed)
+    for here, there in zip(whole.weights, resumed.weights, strict=True):
+        np.testing.assert_array_equal(here, there)
+    for here, there in zip(whole_method.state.variables, resumed_method.state.variables, strict=True):
+        np.testing.assert_array_equal(here, there)
