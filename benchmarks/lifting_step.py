@@ -35,7 +35,8 @@ class Plain:
         self.after_step = method.after_step
 
     def losses(self, model: keras.Model, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        outputs = model(tf.reshape(batch["rays"], (-1, *batch["rays"].shape[2:])), training=True)
+        keypoints = tf.concat([batch["rays"], batch["keypoints_px"][..., 2:]], -1)
+        outputs = model(tf.reshape(keypoints, (-1, *keypoints.shape[2:])), training=True)
         return {"total": tf.reduce_mean(outputs["pose_mm"]) + tf.reduce_mean(outputs["root_mm"])}
 
 

@@ -92,7 +92,10 @@ def lift(
     root = dataset.skeleton.root
     mask = views.joint_mask[instant] * views.joint_mask[instant][:, root, None]
     mask[:, root] = 0.0
-    outputs = model.predict(rays[instant, camera], batch_size=batch_size, verbose=0)
+    confidence = views.keypoints_px[instant, camera][..., 2:]
+    confidence = confidence if keypoints == "detected" else np.ones_like(confidence)
+    inputs = np.concatenate([rays[instant, camera], confidence], axis=-1)
+    outputs = model.predict(inputs, batch_size=batch_size, verbose=0)
     actions = np.array([entry["action"] for entry in dataset.sequences])
     return LiftedSplit(
         lifted_mm=outputs["pose_mm"],

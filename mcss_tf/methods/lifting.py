@@ -114,16 +114,18 @@ class Lifting:
         is_exact = self._config.data.keypoints == "exact"
         rays = batch["rays_true" if is_exact else "rays"]
         num_instants, num_views, num_joints = rays.shape[:3]
-        outputs = model(tf.reshape(rays, (-1, num_joints, 2)), training=True)
+        confidence = batch["keypoints_px"][..., 2]
+        confidence = tf.ones_like(confidence) if is_exact else confidence
+        keypoints = tf.concat([rays, confidence[..., None]], -1)
+        outputs = model(tf.reshape(keypoints, (-1, num_joints, 3)), training=True)
         pose_mm = tf.reshape(outputs["pose_mm"], (num_instants, num_views, num_joints, 3))
         root_mm = tf.reshape(outputs["root_mm"], (num_instants, num_views, 1, 3))
         if self._is_supervised:
             return self._supervised(pose_mm, root_mm, batch)
-        confidence = batch["keypoints_px"][..., 2]
         terms = view_losses(
             pose_mm + root_mm,
             to_pixels(rays, batch["matrix"]),
-            tf.ones_like(confidence) if is_exact else confidence,
+            confidence,
             batch["matrix"],
             batch["rotation"],
             batch["translation_mm"],

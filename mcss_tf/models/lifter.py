@@ -13,6 +13,23 @@ _MIN_SIZE = 1e-4
 
 
 @keras.saving.register_keras_serializable("mcss_tf")
+class FillMissing(layers.Layer):
+    """Puts joints of confidence 0 where the seen joints are on average: [B, J, 3] to rays [B, J, 2].
+
+    A detector that did not find a joint writes zeros: a far corner of the picture, not a place on the body.
+    """
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(**{**kwargs, "dtype": "float32"})
+
+    def call(self, keypoints: Any) -> Any:
+        rays = keypoints[..., :2]
+        is_seen = ops.cast(keypoints[..., 2:] > 0, "float32")
+        count = ops.maximum(ops.sum(is_seen, axis=1, keepdims=True), 1.0)
+        return is_seen * rays + (1.0 - is_seen) * ops.sum(is_seen * rays, axis=1, keepdims=True) / count
+
+
+@keras.saving.register_keras_serializable("mcss_tf")
 class RootCentred(layers.Layer):
     """Centres rays [B, J, 2] on the root joint and scales them to a mean distance of 1 from it.
 
@@ -116,10 +133,12 @@ def build_lifter(
             network gives both from the root-centred, scaled rays.
 
     Returns:
-        Model from rays [B, J, 2] (undistorted, K^-1 x) to `pose_mm` [B, J, 3], relative to the root, and
-        `root_mm` [B, 3], both in the axes of the view's camera.
+        Model from keypoints [B, J, 3], undistorted rays K^-1 x and a confidence, of which only matters
+        whether it is 0, to `pose_mm` [B, J, 3], relative to the root, and `root_mm` [B, 3], both in the axes
+        of the view's camera.
     """
-    rays = keras.Input((num_joints, 2), name="rays")
+    keypoints = keras.Input((num_joints, 3), name="keypoints")
+    rays = FillMissing(name="rays")(keypoints)
     centred = layers.Flatten(name="centred")(RootCentred(root, name="root_centred")(rays))
     sizes = {"width": width, "num_blocks": num_blocks, "dropout": dropout}
     lifting = residual_network("lifting", 2 * num_joints, 3 * num_joints, **sizes)
@@ -132,4 +151,4 @@ def build_lifter(
         where = _RAY_GAIN * layers.Flatten(name="flat_rays")(rays)
         root_branch = residual_network("root_branch", 2 * num_joints, 3, **sizes)
         root_mm = root_mm + RootPosition(root, name="root_position")(root_branch(where), rays)
-    return keras.Model(rays, {"pose_mm": pose_mm, "root_mm": root_mm}, name="lifter")
+    return keras.Model(keypoints, {"pose_mm": pose_mm, "root_mm": root_mm}, name="lifter")

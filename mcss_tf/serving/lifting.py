@@ -22,7 +22,7 @@ def signature(num_joints: int) -> Signature:
                 "float32",
                 ("batch", num_joints, 3),
                 "px",
-                "x, y in the full frame and confidence, which does not change the pose",
+                "x, y in the full frame and confidence; 0: not seen, any other value gives the same pose",
             ),
             TensorInfo("matrix", "float32", ("batch", 3, 3), "px", "intrinsics of each view's camera"),
             TensorInfo("distortion", "float32", ("batch", NUM_DISTORTION), "", "OpenCV's k1, k2, p1, p2, k3"),
@@ -45,7 +45,7 @@ def served(model: keras.Model) -> dict[str, tuple[Signature, Any]]:
 
     def lift(keypoints_px: tf.Tensor, matrix: tf.Tensor, distortion: tf.Tensor) -> dict[str, tf.Tensor]:
         rays = normalise(keypoints_px[:, None, :, :2], matrix[:, None], distortion[:, None])[:, 0]
-        return model(rays, training=False)
+        return model(tf.concat([rays, keypoints_px[..., 2:]], axis=-1), training=False)
 
     return {"serving_default": (signature(model.inputs[0].shape[1]), lift)}
 

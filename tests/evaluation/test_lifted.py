@@ -20,7 +20,7 @@ class Oracle:
     """A model that has learned the dataset by heart, off by `error_mm` in x."""
 
     def __init__(self, dataset, error_mm=0.0):
-        self.inputs = [keras.KerasTensor((None, 17, 2))]
+        self.inputs = [keras.KerasTensor((None, 17, 3))]
         views = load_keypoint_views(dataset, "test")
         self.rays, self.outputs = [], []
         for n, c in np.argwhere(views.is_seen):
@@ -31,7 +31,9 @@ class Oracle:
             self.outputs.append((pose, joints[0] + [0, 0, error_mm]))
             self.rays.append(views.rays[n, c])
 
-    def predict(self, rays, **_):
+    def predict(self, keypoints, **_):
+        rays = keypoints[..., :2]
+        assert (keypoints[..., 2] == 1).all()
         found = [next(i for i, known in enumerate(self.rays) if (known == r).all()) for r in rays]
         pose_mm, root_mm = zip(*(self.outputs[i] for i in found), strict=True)
         return {"pose_mm": np.float32(pose_mm), "root_mm": np.float32(root_mm)}
@@ -85,7 +87,7 @@ def test_what_the_dataset_lacks(tmp_path):
     ):
         lifted.lift(Oracle(bare), bare, "test", "exact")
     model = Oracle(bare)
-    model.inputs = [keras.KerasTensor((None, 25, 2))]
+    model.inputs = [keras.KerasTensor((None, 25, 3))]
     with pytest.raises(
         InputError, match=r"detected keypoints of the model's 25 joints. Received: 17 joints in"
     ):

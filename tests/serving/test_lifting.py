@@ -41,7 +41,8 @@ def test_pixels_give_the_pose_of_the_rays(model, version, tmp_path):
             matrix=tf.constant(np.float32([cameras[name].matrix] * count)),
             distortion=tf.constant(np.float32([cameras[name].distortion] * count)),
         )
-        expected = model(views.rays[:, number])
+        confidence = views.keypoints_px[:, number, :, 2:]
+        expected = model(np.concatenate([views.rays[:, number], confidence], -1))
         assert served["pose_mm"].shape == (count, 17, 3)
         for key, value in expected.items():
             np.testing.assert_allclose(served[key], value, rtol=1e-3, atol=0.5)
