@@ -22,7 +22,9 @@ def crop(pixels: np.ndarray, box_px: np.ndarray, size: int) -> np.ndarray:
         return np.zeros((size, size, 3), np.uint8)
     top, bottom = max(-y0, 0), max(y1 - height, 0)
     left, right = max(-x0, 0), max(x1 - width, 0)
-    whole = cv2.copyMakeBorder(inside, top, bottom, left, right, cv2.BORDER_CONSTANT, value=0)
+    whole = inside
+    if top or bottom or left or right:
+        whole = cv2.copyMakeBorder(inside, top, bottom, left, right, cv2.BORDER_CONSTANT, value=0)
     # Averaging over areas keeps the patterns of clothes from aliasing; it is meaningless when enlarging.
     shrinks = whole.shape[0] > size
     return cv2.resize(whole, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
