@@ -24,7 +24,7 @@ from mcss_tf.errors import InputError
 from mcss_tf.geometry.skeleton import Skeleton
 
 if TYPE_CHECKING:
-    from mcss_tf.data.records import SequenceResult
+    from mcss_tf.data.sources.base import SequenceSpec
     from mcss_tf.geometry.cameras import Camera
 
 
@@ -44,6 +44,24 @@ _DTYPES = {
     "canonical_mm": np.float32,
     "joint_mask": np.float32,
 }
+
+
+@dataclasses.dataclass
+class SequenceResult:
+    """What `write_sequence` leaves for `finish_dataset`; picklable.
+
+    Attributes:
+        spec: the sequence.
+        shards: entries of `dataset.json`, one per split that has instants.
+        rows: per record, the columns of `Index`; `is_seen`, `image_offset` and `image_length` by
+            `spec.cameras`.
+        dropped: numbers of instants or labels left out, by reason.
+    """
+
+    spec: SequenceSpec
+    shards: list[dict[str, Any]]
+    rows: list[dict[str, Any]]
+    dropped: dict[str, int]
 
 
 def finish_dataset(

@@ -1,16 +1,14 @@
 """Writes the records of a prepared dataset: one per instant, one shard per sequence and split."""
 
-import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from mcss_tf.data.dataset import SPLITS, PreparedDataset
 from mcss_tf.data.example import Instant, decode_instant, encode_instant, encode_jpeg, locate_images
-from mcss_tf.data.manifest import finish_dataset
+from mcss_tf.data.manifest import SequenceResult, finish_dataset
 from mcss_tf.data.shards import Shards
 from mcss_tf.data.sources.base import SequenceSpec
 from mcss_tf.errors import InputError
@@ -25,24 +23,6 @@ __all__ = [
     "finish_dataset",
     "write_sequence",
 ]
-
-
-@dataclasses.dataclass
-class SequenceResult:
-    """What `write_sequence` leaves for `finish_dataset`; picklable.
-
-    Attributes:
-        spec: the sequence.
-        shards: entries of `dataset.json`, one per split that has instants.
-        rows: per record, the columns of `Index`; `is_seen`, `image_offset` and `image_length` by
-            `spec.cameras`.
-        dropped: numbers of instants or labels left out, by reason.
-    """
-
-    spec: SequenceSpec
-    shards: list[dict[str, Any]]
-    rows: list[dict[str, Any]]
-    dropped: dict[str, int]
 
 
 def write_sequence(

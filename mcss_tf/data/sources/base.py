@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 # Annotations only: a source's workers must not import TensorFlow merely to name these types.
 if TYPE_CHECKING:
-    from mcss_tf.data.records import Instant
+    from mcss_tf.data.example import Instant
     from mcss_tf.geometry.cameras import Camera
     from mcss_tf.geometry.skeleton import Skeleton
 
