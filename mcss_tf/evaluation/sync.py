@@ -1,8 +1,9 @@
 """The label-free check: does the nearest frame of another camera show the same instant?
 
-For every ordered pair of cameras (A, B) and every frame of A whose instant B saw too, the nearest neighbour by
-embedding is sought among all frames of B that show the same person, in whichever sequence. It needs no labels,
-and a model that only recognises the person, the camera or the place scores chance, 1 / number of frames of B.
+For every ordered pair of cameras (A, B) and every frame of A whose instant B saw too, the nearest neighbour
+by embedding is sought among all frames of B that show the same person, in whichever sequence. It needs no
+labels, and a model that only recognises the person, the camera or the place scores chance, 1 / number of
+frames of B.
 """
 
 from typing import Any
@@ -23,9 +24,10 @@ def sync_metrics(split: EmbeddedSplit, num_cameras: int) -> dict[str, Any] | Non
 
     Returns:
         `hit_at_1` (fraction of exact instants), `chance` (mean of 1 / candidates), `median_error_ms` (of the
-        time between the frame and its match; None where most matches lie in another sequence), `num_queries`, and `per_pair` [C][C], the hit rate from camera
-        A (row) to B (column), None where they share no instant. None altogether where no subject has two
-        cameras with a common instant and at least two candidates.
+        time between the frame and its match; None where most matches lie in another sequence),
+        `num_queries`, and `per_pair` [C][C], the hit rate from camera A (row) to B (column), None where they
+        share no instant. None altogether where no subject has two cameras with a common instant and at least
+        two candidates.
     """
     hits = np.zeros((num_cameras, num_cameras))
     counts = np.zeros((num_cameras, num_cameras), np.int64)
