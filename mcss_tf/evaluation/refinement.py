@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from mcss_tf.data.dataset import PreparedDataset
 from mcss_tf.data.keypoint_inputs import INPUTS, parse_view_sets, prepare_views
-from mcss_tf.data.keypoint_views import KeypointViews, load_keypoint_views
+from mcss_tf.data.keypoint_views import KeypointViews
 from mcss_tf.errors import InputError
 from mcss_tf.evaluation.pose import mpjpe
 from mcss_tf.evaluation.summary import Table, number
@@ -62,7 +62,9 @@ def measure_refinement(
             f"Received: {dataset.path}, whose {split} split has none. Add poses.npz or a .trc and prepare "
             "again."
         )
-    straight = None if options.undistort else load_keypoint_views(dataset, split).rays
+    straight = None
+    if not options.undistort:
+        straight = prepare_views(dataset, split, is_annotation=False, noise_scale=options.noise_scale).rays
     predict = predictors(model)
     parts: dict[str, dict[str, np.ndarray]] = {}
     for names in parse_view_sets(config.views.sets, config.views.num, views.cameras):
