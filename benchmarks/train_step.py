@@ -5,6 +5,8 @@
 Plain: the same network on the same images, the sum of its outputs as the loss, gradients of all weights,
 Adam. The MCSS step adds selection, contrastive loss, pose loss, threshold ramp and the logged scalars. The
 two are timed in turn, so a change of the machine's speed meets both; the target is a ratio of 1.15.
+Mining alone, the selection of hardest negatives, is timed beside them: run again with MCSS_TF_CUSTOM_OPS=0
+to see its share of the step without the custom op.
 """
 
 import statistics
@@ -19,6 +21,7 @@ from absl import app, flags
 
 from configs import common
 from mcss_tf import files, methods
+from mcss_tf.ops import hardest_negatives
 from mcss_tf.training import device
 from mcss_tf.training.loop import build_optimizer, build_train_step
 from tests.helpers import make_tiny_dataset
@@ -45,7 +48,11 @@ def main(argv: Sequence[str]) -> int:
         dataset = make_tiny_dataset(folder, instants=FLAGS.num_pairs, crop_size=FLAGS.image_size, fps=1.0)
         method = methods.get(config, dataset)
         batch = next(iter(method.train_batches(0)))
-    steps = {"plain": plain_step(config, method, batch), "mcss": mcss_step(config, method, batch)}
+    steps = {
+        "plain": plain_step(config, method, batch),
+        "mcss": mcss_step(config, method, batch),
+        "mining": mining(FLAGS.num_pairs, config.embedding.dim),
+    }
     seconds = time_in_turn(steps, FLAGS.repeats)
     ratio = seconds["mcss"] / seconds["plain"]
     figures = {
@@ -57,6 +64,8 @@ def main(argv: Sequence[str]) -> int:
         "mcss_s": seconds["mcss"],
         "images_per_s": method.images_per_step / seconds["mcss"],
         "ratio": ratio,
+        "mining_s": seconds["mining"],
+        "mining_share": seconds["mining"] / seconds["mcss"],
         "target": TARGET,
     }
     for name, value in figures.items():
@@ -91,6 +100,13 @@ def plain_step(config: Any, method: Any, batch: dict[str, tf.Tensor]) -> Callabl
         return loss
 
     return lambda: float(step())
+
+
+def mining(num_pairs: int, dim: int) -> Callable[[], Any]:
+    """Returns the selection of one batch's hardest negatives, from random embeddings of unit length."""
+    embeddings = tf.math.l2_normalize(tf.random.stateless_normal((2, num_pairs, dim), (0, 0)), axis=-1)
+    select = tf.function(lambda: hardest_negatives(embeddings[0], embeddings[1], 0.3).anchor_distance)
+    return lambda: select().numpy()
 
 
 def time_in_turn(steps: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
