@@ -69,7 +69,7 @@ _MEANING = {
     "true pose and those of the images found. The oracle ranks by PA-MPJPE itself; the difference to it is "
     "what the embedding misses.",
     "Same instant in another camera": "Needs no labels. For a frame of one camera, its nearest neighbour "
-    "among all frames of another camera of the same sequence must be the very same instant. Neighbouring "
+    "among all of another camera's frames of the same person must be the very same instant. Neighbouring "
     "frames count as misses, so at high frame rates look at the median error in time as well. Chance is one "
     "over the number of frames to choose from.",
 }

@@ -113,8 +113,8 @@ def _sync_table(runs: list[dict[str, Any]], names: list[str]) -> Table:
         "Same instant in another camera, without labels",
         ["", *names],
         rows,
-        "For a frame of one camera: is its nearest neighbour among all frames of another camera of that "
-        "sequence the same instant, exactly?",
+        "For a frame of one camera: is its nearest neighbour among all of another camera's frames of "
+        "the same person the same instant, exactly?",
     )
 
 
