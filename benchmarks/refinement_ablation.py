@@ -35,6 +35,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "weighted_input": {"input.weighted": True},
     "without_reprojection": {"loss.single": 0.0, "loss.cross": 0.0},
     "without_consistency": {"loss.consistency": 0.0},
+    "weak_consistency": {"loss.consistency": 1.0},
     "without_bone": {"loss.bone": 0.0},
     "with_symmetry": {"loss.symmetry": 0.01},
     "without_cross_view": {"network.cross_view": False},
