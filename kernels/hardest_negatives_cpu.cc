@@ -5,8 +5,12 @@
 // in float32, as n fused steps from the start value. Each step rounds a number of at most |x|^2 + |y|^2; rounding x
 // and y themselves moves h by at most 2u(|x|^2 + |y|^2), the start value by u(|x|^2 + |y|^2). So the error is below
 //   e = (n + 8) u (|x|^2 + |y|^2) + underflow,
-// the sum of a share of the row and one of the column. (Unfused steps round twice: 2n.) With the shares added to the
-// start values the tiles hold upper bounds of h, and a pair matters only if its bound exceeds the -D^2/2 of its
+// the sum of a share of the row and one of the column. (Unfused steps round twice: 2n.) Where products are taken of
+// bfloat16 x' = x - r and y' = y - s, they miss r.y + x.s - r.s, which by Cauchy and Schwarz, and |a||b| <= (|a|^2 / k
+// + k |b|^2) / 2 for any k > 0, is at most
+//   (k |x|^2 + (1/k + 1) |r|^2) / 2 + (k |y|^2 + (1/k + 1) |s|^2) / 2,
+// again a share of each, with the residuals as they are and k = |r|/|x| of typical embeddings. Products of two
+// bfloat16 are exact in float32, so each still costs one rounding. With the shares added to the start values the tiles hold upper bounds of h, and a pair matters only if its bound exceeds the -D^2/2 of its
 // row's or its column's best so far, and lies below -threshold^2/2 + 2e. The common centre keeps e small when
 // all embeddings lie close together, the power of two `scale` keeps squares in range.
 #include "kernels/hardest_negatives.h"
@@ -24,6 +28,9 @@
 
 #if defined(__x86_64__)
 #include <immintrin.h>
+#if (defined(__clang__) && __clang_major__ >= 9) || (!defined(__clang__) && __GNUC__ >= 10)
+#define MCSS_WITH_AVX512_BFLOAT16
+#endif
 #endif
 
 namespace mcss {
@@ -40,13 +47,19 @@ constexpr int64_t kBlockColumns = 1024;
 constexpr int kFewHits = 6;
 // Below this many multiply-adds another thread takes longer to wake than to help.
 constexpr double kMinParallelWork = 1e6;
+// The typical |r|/|x| of rounding to bfloat16, for the error bound above.
+constexpr double kBfloat16Residual = 1.5 * 0x1p-10;
+// A filter with bfloat16 is given up by a task that evaluates more pairs than this, and more than this share of those
+// it has seen: evaluating a pair costs as much as filtering 30 pairs in float32 instead of bfloat16.
+constexpr int64_t kFreeEvaluations = 1024;
+constexpr int64_t kPairsForEvaluation = 16;
 
 // One side (anchors or positives), prepared for the tiled product.
 struct Side {
   const float* values;          // [num, padded_dim], as given
   const int32_t* groups;        // [num]
   int64_t num, tile;            // tile: rows (or columns) of one tile
-  float* packed;                // [num_tiles][dim][tile], centred and scaled; 0 where padded or not finite
+  float* packed;                // [num_tiles][steps][tile], centred and scaled; 0 where padded or not finite
   float* start;                 // [num_tiles * tile], -|x|^2/2 + error; -inf where padded or not finite
   float* error;                 // [num_tiles * tile], this side's share of the error bound
   std::atomic<uint64_t>* best;  // [num], distance bits << 32 | index in the other side; kNone at first
@@ -67,15 +80,25 @@ struct Kernels {
   // Fills packed, start and error of the tiles in [begin, end), and returns the largest finite |x|^2.
   double (*pack)(const Plan& plan, const Side& side, int64_t begin, int64_t end);
   // Offers every pair that may matter, of a range of row tiles x a range of column tiles.
-  void (*select)(const Plan& plan, int64_t row_tile_begin, int64_t row_tile_end, int64_t column_tile_begin,
+  // Returns false if it gave up because too many may matter.
+  bool (*select)(const Plan& plan, int64_t row_tile_begin, int64_t row_tile_end, int64_t column_tile_begin,
                  int64_t column_tile_end);
+  const Kernels* finer;  // those with tiles of the same size that never give up, where these can
 };
 
-void SetBounds(const Plan& plan, double squared_norm, float* start, float* error) {
+// `residual_bound`: what rounding to bfloat16 adds.
+void SetBounds(const Plan& plan, double squared_norm, double residual_bound, float* start, float* error) {
   const double roundings = 2.0 * static_cast<double>(plan.dim) + 8;
   const double underflow = (static_cast<double>(plan.dim) + 2) * 0x1p-124;
-  *error = static_cast<float>(roundings * 0x1p-24 * squared_norm * (1 + 0x1p-20) + underflow);
+  const double bound = roundings * 0x1p-24 * squared_norm + residual_bound;
+  *error = static_cast<float>(bound * (1 + 0x1p-20) + underflow);
   *start = static_cast<float>(-squared_norm / 2 + *error);
+}
+
+// An embedding's share of what rounding to bfloat16 adds to the error bound; it needs the norm even where the residual
+// is zero, since the other side's may not be.
+double ResidualBound(double squared_norm, double squared_residual) {
+  return 0.5 * (kBfloat16Residual * squared_norm + (1 / kBfloat16Residual + 1) * squared_residual);
 }
 
 void Lower(std::atomic<uint64_t>& best, uint64_t candidate) {
@@ -130,6 +153,7 @@ namespace portable {
 struct Isa {
   typedef float Vector __attribute__((vector_size(16)));
   static constexpr int kWidth = 4, kRows = 4, kVectors = 2;
+  static constexpr bool kIsBfloat16 = false;
   static inline Vector Broadcast(float x) { return Vector{x, x, x, x}; }
   static inline Vector Load(const float* x) {
     Vector v;
@@ -142,6 +166,7 @@ struct Isa {
     return (is_hit[0] & 1) | (is_hit[1] & 2) | (is_hit[2] & 4) | (is_hit[3] & 8);
   }
 };
+constexpr const Kernels* kFiner = nullptr;
 #include "kernels/hardest_negatives_tile.inc"
 }  // namespace portable
 
@@ -156,6 +181,7 @@ namespace avx2 {
 struct Isa {
   typedef __m256 Vector;
   static constexpr int kWidth = 8, kRows = 6, kVectors = 2;
+  static constexpr bool kIsBfloat16 = false;
   static inline Vector Broadcast(float x) { return _mm256_set1_ps(x); }
   static inline Vector Load(const float* x) { return _mm256_loadu_ps(x); }
   static inline Vector Fma(Vector a, Vector b, Vector sum) { return _mm256_fmadd_ps(a, b, sum); }
@@ -164,6 +190,7 @@ struct Isa {
     return _mm256_movemask_ps(_mm256_and_ps(above, _mm256_cmp_ps(upper, ceiling, _CMP_LE_OQ)));
   }
 };
+constexpr const Kernels* kFiner = nullptr;
 #include "kernels/hardest_negatives_tile.inc"
 }  // namespace avx2
 #if defined(__clang__)
@@ -178,6 +205,7 @@ namespace avx512 {
 struct Isa {
   typedef __m512 Vector;
   static constexpr int kWidth = 16, kRows = 12, kVectors = 2;
+  static constexpr bool kIsBfloat16 = false;
   static inline Vector Broadcast(float x) { return _mm512_set1_ps(x); }
   static inline Vector Load(const float* x) { return _mm512_loadu_ps(x); }
   static inline Vector Fma(Vector a, Vector b, Vector sum) { return _mm512_fmadd_ps(a, b, sum); }
@@ -186,6 +214,7 @@ struct Isa {
     return _mm512_mask_cmp_ps_mask(above, upper, ceiling, _CMP_LE_OQ);
   }
 };
+constexpr const Kernels* kFiner = nullptr;
 #include "kernels/hardest_negatives_tile.inc"
 }  // namespace avx512
 #if defined(__clang__)
@@ -193,16 +222,48 @@ struct Isa {
 #else
 #pragma GCC pop_options
 #endif
+#if defined(MCSS_WITH_AVX512_BFLOAT16)
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16,avx2,fma"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512bw,avx512vl,avx512bf16,avx2,fma")
+#endif
+namespace avx512_bfloat16 {
+struct Isa {
+  typedef __m512 Vector;
+  static constexpr int kWidth = 16, kRows = 12, kVectors = 2;
+  static constexpr bool kIsBfloat16 = true;
+  static inline Vector Broadcast(float x) { return _mm512_set1_ps(x); }
+  static inline Vector Load(const float* x) { return _mm512_loadu_ps(x); }
+  // Each lane of a and b is two bfloat16; twice the multiply-adds of float32 in the same time.
+  static inline Vector Fma(Vector a, Vector b, Vector sum) { return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b); }
+  static inline uint32_t Hits(Vector upper, Vector row_floor, Vector column_floor, Vector ceiling) {
+    return avx512::Isa::Hits(upper, row_floor, column_floor, ceiling);
+  }
+};
+constexpr const Kernels* kFiner = &avx512::kKernels;
+#include "kernels/hardest_negatives_tile.inc"
+}  // namespace avx512_bfloat16
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+#endif  // MCSS_WITH_AVX512_BFLOAT16
 #endif  // __x86_64__
 
 InstructionSet Best() {
-  for (InstructionSet set : {InstructionSet::kAvx512, InstructionSet::kAvx2}) {
+  for (InstructionSet set : {InstructionSet::kAvx512Bfloat16, InstructionSet::kAvx512, InstructionSet::kAvx2}) {
     if (IsSupported(set)) return set;
   }
   return InstructionSet::kPortable;
 }
 
 const Kernels& KernelsOf(InstructionSet instruction_set) {
+#if defined(MCSS_WITH_AVX512_BFLOAT16)
+  if (instruction_set == InstructionSet::kAvx512Bfloat16) return avx512_bfloat16::kKernels;
+#endif
 #if defined(__x86_64__)
   if (instruction_set == InstructionSet::kAvx512) return avx512::kKernels;
   if (instruction_set == InstructionSet::kAvx2) return avx2::kKernels;
@@ -342,6 +403,12 @@ void Write(const Side& side, int32_t* index, float* distance) {
 }  // namespace
 
 bool IsSupported(InstructionSet instruction_set) {
+#if defined(MCSS_WITH_AVX512_BFLOAT16)
+  if (instruction_set == InstructionSet::kAvx512Bfloat16) {
+    return __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl");
+  }
+#endif
 #if defined(__x86_64__)
   if (instruction_set == InstructionSet::kAvx512) return __builtin_cpu_supports("avx512f");
   if (instruction_set == InstructionSet::kAvx2) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
@@ -364,7 +431,7 @@ void HardestNegativesOnCpu(const Problem& problem, const Selection& selection, c
   const ThreadPool alone;
   const ThreadPool& threads = work < kMinParallelWork ? alone : pool;
 
-  const auto pack = [&] {
+  const auto pack = [&](const Kernels& kernels) {
     std::mutex mutex;
     double largest = 0;
     ForTiles(threads, rows, columns, [&](const Side& side, int64_t begin, int64_t end) {
@@ -374,11 +441,11 @@ void HardestNegativesOnCpu(const Problem& problem, const Selection& selection, c
     });
     return largest;
   };
-  const double largest = pack();
+  const double largest = pack(kernels);
   if (largest != 0 && !(largest > 0x1p-60 && largest < 0x1p100)) {
     const double spread = Spread(plan);
     if (spread > 0) plan.scale = std::ldexp(1.0, -std::ilogb(spread));
-    pack();
+    pack(kernels);
   }
   plan.certainly_far = CertainlyFar(plan.threshold, plan.scale);
 
@@ -388,11 +455,24 @@ void HardestNegativesOnCpu(const Problem& problem, const Selection& selection, c
   const int64_t block_columns = kBlockColumns / kernels.tile_columns;
   const int64_t num_row_blocks = CeilDiv(rows.num_tiles(), block_rows);
   const int64_t num_column_blocks = CeilDiv(columns.num_tiles(), block_columns);
-  ParallelFor(threads, num_row_blocks * num_column_blocks, [&](int64_t i) {
-    const int64_t row = i / num_column_blocks * block_rows, column = i % num_column_blocks * block_columns;
-    kernels.select(plan, row, std::min(row + block_rows, rows.num_tiles()), column,
-                   std::min(column + block_columns, columns.num_tiles()));
-  });
+  // Blocks that are not decided yet; each is written by one task.
+  std::vector<char> is_open(num_row_blocks * num_column_blocks, true);
+  std::atomic<bool> is_too_coarse{false};
+  const auto select = [&](const Kernels& kernels) {
+    ParallelFor(threads, num_row_blocks * num_column_blocks, [&](int64_t i) {
+      if (!is_open[i] || is_too_coarse.load(std::memory_order_relaxed)) return;
+      const int64_t row = i / num_column_blocks * block_rows, column = i % num_column_blocks * block_columns;
+      is_open[i] = !kernels.select(plan, row, std::min(row + block_rows, rows.num_tiles()), column,
+                                   std::min(column + block_columns, columns.num_tiles()));
+      if (is_open[i]) is_too_coarse.store(true, std::memory_order_relaxed);
+    });
+  };
+  select(kernels);
+  if (is_too_coarse.exchange(false)) {
+    // What was found so far are exact distances, so they stay.
+    pack(*kernels.finer);
+    select(*kernels.finer);
+  }
   Write(rows.side, selection.row_index, selection.row_distance);
   Write(columns.side, selection.column_index, selection.column_distance);
 }

@@ -95,6 +95,76 @@ std::vector<float> Lattice(std::mt19937& random, int num, int dim) {
   return values;
 }
 
+// Embeddings in 1/1024, whose distances are exact as above, but which bfloat16 rounds (to 1/128 from 1 to 2).
+using Embed = std::function<float(std::mt19937& random, int embedding, int d)>;
+
+// Four tight clusters far apart: no centre makes the rounding small, and all candidates of a row nearly tie.
+float Clustered(std::mt19937& random, int embedding, int d) {
+  const int cluster = embedding % 4;
+  return static_cast<float>((cluster * 2741 + d * 1571) % 8192 - 4096 + static_cast<int>(random() % 3)) / 1024;
+}
+
+// All values of an embedding are rounded the same way, so the errors of the products add up as far as they can: the
+// bound is reached to a quarter.
+float Aligned(std::mt19937& random, int embedding, int) {
+  const int towards = embedding % 2 ? 1027 : 1029;
+  return static_cast<float>(random() % 16 ? towards : 1028) / 1024;
+}
+
+// Exact in bfloat16: then only the other side's rounding counts.
+float Coarse(std::mt19937& random, int, int) { return static_cast<float>(static_cast<int>(random() % 2) + 128) / 128; }
+
+// For rows of much larger norm: every second one is rounded, by little, the others hardly farther and not at all. The
+// bound must then count the row's norm though the row itself is not rounded.
+float Far(std::mt19937& random, int embedding, int d) { return 8 * Coarse(random, embedding, d); }
+float Slight(std::mt19937& random, int embedding, int) {
+  return (embedding % 2 ? 1025 : random() % 16 ? 1024.0f : 1032.0f) / 1024;
+}
+
+void AddNearTies(std::mt19937& random, std::vector<Case>& cases) {
+  const std::vector<std::pair<std::string, std::pair<Embed, Embed>>> kinds = {
+      {"clustered", {Clustered, Clustered}}, {"aligned", {Aligned, Aligned}},
+      {"exact rows", {Coarse, Aligned}},     {"exact columns", {Aligned, Coarse}},
+      {"exact rows far away", {Far, Slight}}};
+  for (const auto& [kind, embed] : kinds) {
+    for (int dim : {1, 2, 33, 128}) {
+      for (float threshold : {0.0f, 3.0f / 1024, 10.0f / 1024}) {
+        for (float magnitude : {1.0f, 0x1p-70f, 0x1p-40f, 0x1p40f, 0x1p60f}) {
+          Case test = {"near ties, " + kind + ", dim " + std::to_string(dim) + ", threshold " +
+                           std::to_string(threshold) + ", magnitude " + std::to_string(std::ilogb(magnitude)),
+                       60, 70, dim, threshold * magnitude, {}, {}, {}, {}};
+          // The first row and the last column are 0, and so is the median that the sides are centred with.
+          for (int i = 0; i < 60 * dim; ++i) {
+            test.rows.push_back(i < dim ? 0 : magnitude * embed.first(random, i / dim, i % dim));
+          }
+          for (int i = 0; i < 70 * dim; ++i) {
+            test.columns.push_back(i >= 69 * dim ? 0 : magnitude * embed.second(random, i / dim, i % dim));
+          }
+          for (int i = 0; i < 60; ++i) test.row_groups.push_back(i);
+          for (int j = 0; j < 70; ++j) test.column_groups.push_back(j);
+          cases.push_back(std::move(test));
+        }
+      }
+    }
+  }
+}
+
+// So many near ties that a filter with bfloat16 gives up, in a block that others are done with or have yet to do.
+void AddManyNearTies(std::mt19937& random, std::vector<Case>& cases) {
+  for (int num_spread : {0, 900}) {
+    Case test = {"many near ties after " + std::to_string(num_spread), 1300, 1100, 8, 3.0f / 1024, {}, {}, {}, {}};
+    test.rows = Lattice(random, test.num_rows, test.dim);
+    test.columns = Lattice(random, test.num_columns, test.dim);
+    for (int i = num_spread * test.dim; i < test.num_rows * test.dim; ++i) {
+      test.rows[i] = Clustered(random, i / test.dim, i % test.dim);
+      if (i < test.num_columns * test.dim) test.columns[i] = Clustered(random, i / test.dim, i % test.dim);
+    }
+    for (int i = 0; i < test.num_rows; ++i) test.row_groups.push_back(i);
+    for (int j = 0; j < test.num_columns; ++j) test.column_groups.push_back(j);
+    cases.push_back(std::move(test));
+  }
+}
+
 std::vector<Case> Cases() {
   std::mt19937 random(0);
   std::vector<Case> cases;
@@ -124,6 +194,8 @@ std::vector<Case> Cases() {
       }
     }
   }
+  AddNearTies(random, cases);
+  AddManyNearTies(random, cases);
   return cases;
 }
 
@@ -176,7 +248,8 @@ void CheckBfloat16() {
 
 int main() {
   const std::vector<std::pair<InstructionSet, std::string>> sets = {
-      {InstructionSet::kPortable, "portable"}, {InstructionSet::kAvx2, "AVX2"}, {InstructionSet::kAvx512, "AVX-512"}};
+      {InstructionSet::kPortable, "portable"}, {InstructionSet::kAvx2, "AVX2"}, {InstructionSet::kAvx512, "AVX-512"},
+      {InstructionSet::kAvx512Bfloat16, "AVX-512 with bfloat16"}};
   const std::vector<Case> cases = Cases();
   for (const auto& [set, name] : sets) {
     if (!mcss::IsSupported(set)) {

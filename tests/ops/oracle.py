@@ -55,7 +55,7 @@ def random_case(rng):
 
 
 def _random_embeddings(rng, num, dim):
-    kind = rng.choice(["normal", "lattice", "collapsed", "clusters", "scaled"])
+    kind = rng.choice(["normal", "lattice", "collapsed", "clusters", "near_ties", "scaled"])
     values = rng.normal(size=(num, dim))
     if kind == "lattice":  # many exact ties, duplicates and distances equal to the threshold
         values = rng.integers(-1, 2, size=(num, dim))
@@ -63,6 +63,9 @@ def _random_embeddings(rng, num, dim):
         values = 1 + 1e-4 * values
     elif kind == "clusters":
         values = rng.integers(0, 2, size=(num, 1)) + 1e-3 * values
+    elif kind == "near_ties":  # tight clusters far from any centre: hard for a rounded product
+        centres = np.random.default_rng(0).normal(size=(4, dim))
+        values = centres[rng.integers(4, size=num)] + 1e-4 * values
     elif kind == "scaled":
         values = values * 10.0 ** rng.integers(-30, 30)
     values = values.astype(np.float32)
