@@ -157,10 +157,3 @@ def test_labels_are_words_or_names():
     assert label_options(labels) == {"subjects": "all", "fraction": 1.0, "seed": 0}
     labels.subjects = "S1, S5"
     assert label_options(labels)["subjects"] == ["S1", "S5"]
-
-
-def test_unknown_method_is_refused(dataset):
-    config = tiny.get_config()
-    config.method = "mcs"
-    with pytest.raises(InputError, match="method must be one of mcss. Received: 'mcs'"):
-        methods.get(config, dataset)

@@ -125,7 +125,8 @@ def test_bytes_of_different_sizes_share_a_batch(model: keras.Model, export_folde
 
 def test_a_model_without_poses_exports_only_embeddings(tmp_path: Path) -> None:
     model = small_model(num_joints=None)
-    saved_model.write(model, {"image_size": IMAGE_SIZE, "pose": None}, tmp_path / "mcss")
+    metadata = {"image_size": IMAGE_SIZE, "pose": None, "signatures": {"images": {}}}
+    saved_model.write(model, metadata, tmp_path / "mcss")
     exported = ExportedModel(tmp_path / "mcss")
     assert exported.skeleton is None
     assert exported(images(2)).keys() == {"embedding"}
@@ -158,7 +159,8 @@ def test_a_model_trained_in_mixed_precision_serves_float32(tmp_path: Path) -> No
     assert np.abs(rounded["pose_mm"] - expected["pose_mm"]).max() > 0.1, (
         "the model was not mixed to begin with"
     )
-    saved_model.write(mixed, {"image_size": IMAGE_SIZE, "pose": {}}, tmp_path / "mcss")
+    metadata = {"image_size": IMAGE_SIZE, "pose": {}, "signatures": {"images": {}}}
+    saved_model.write(mixed, metadata, tmp_path / "mcss")
     received = ExportedModel(tmp_path / "mcss")(given)
     np.testing.assert_allclose(received["embedding"], expected["embedding"], atol=1e-4)
     np.testing.assert_allclose(received["pose_mm"], expected["pose_mm"], rtol=1e-4, atol=1e-2)

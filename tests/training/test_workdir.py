@@ -8,6 +8,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from mcss_tf.errors import InputError
+from mcss_tf.geometry.skeleton import HUMAN36M_17
 from mcss_tf.models.heads import build_mcss_model
 from mcss_tf.training.workdir import load_run, open_workdir
 
@@ -19,7 +20,13 @@ def config():
 
 @pytest.fixture
 def dataset(tmp_path):
-    return types.SimpleNamespace(path=tmp_path / "data", checksum="c0ffee" * 8)
+    return types.SimpleNamespace(
+        path=tmp_path / "data",
+        checksum="c0ffee" * 8,
+        skeleton=HUMAN36M_17,
+        crop_size=64,
+        crop_context=1.25,
+    )
 
 
 def open_checkpointed(path, config, dataset):
@@ -32,7 +39,12 @@ def open_checkpointed(path, config, dataset):
 def test_a_run_says_what_it_is(tmp_path, config, dataset):
     workdir = open_workdir(tmp_path / "run", config, dataset, ["train", "--x"])
     info = json.loads((workdir.path / "run.json").read_text())
-    assert info["dataset"] == {"path": str(dataset.path), "checksum": dataset.checksum}
+    assert info["dataset"] == {
+        "path": str(dataset.path),
+        "checksum": dataset.checksum,
+        "skeleton": HUMAN36M_17.to_json(),
+        "crop": {"size": 64, "context": 1.25},
+    }
     assert info["command"] == ["train", "--x"]
     assert info["seed"] == 3
     assert {"mcss_tf", "tensorflow", "keras", "numpy", "python"} == set(info["versions"])

@@ -11,6 +11,7 @@ import pytest
 from mcss_tf.data.sources.base import Source
 from mcss_tf.data.sources.recordings import RecordingOptions, RecordingsSource
 from mcss_tf.errors import InputError
+from mcss_tf.geometry.skeleton import HUMAN36M_17
 from tests.data import synthetic
 
 
@@ -109,7 +110,7 @@ def test_labels_of_training_subjects_can_be_chosen(tmp_path):
             tmp_path / subject / "walk" / "poses.npz",
             joints_mm=np.stack([synthetic.pose_mm(t / 10) for t in range(0, 20, 2)]),
             frames=np.arange(0, 20, 2),
-            joint_names=RecordingsSource.skeleton.joint_names,
+            joint_names=HUMAN36M_17.joint_names,
         )
     _toml(tmp_path, '[splits]\ntrain = ["S1", "S2"]\ntest = ["S9"]\n[labels]\nsubjects = ["S2"]\n')
     instants = _instants(tmp_path)
