@@ -29,7 +29,7 @@ def get_config() -> ConfigDict:
     config.loss.threshold = 0.0
     # Half the paper's pairs: twice the steps in the same time, which counts for more in so short a run.
     config.batch.num_pairs = 33
-    config.train.steps = 1200
+    config.train.steps = 900
     config.train.schedule = "cosine"
     config.train.warmup_steps = 50
     config.train.log_every = 50
