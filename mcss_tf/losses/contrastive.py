@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
+from mcss_tf.losses.pairwise import paired_distance
 from mcss_tf.ops import hardest_negatives
 
 
@@ -52,7 +53,7 @@ def multiview_contrastive_loss(
     # The arg-minimum is a choice: nothing is differentiated through it, and float32 decides it well enough.
     rows, columns = (ops.cast(ops.stop_gradient(x), "float32") for x in (anchors, positives))
     chosen = hardest_negatives(rows, columns, threshold, row_groups=groups, column_groups=groups)
-    pull = _distance(anchors, positives, squared)
+    pull = paired_distance(anchors, positives, squared)
     push_anchor = _push(anchors, positives, chosen.anchor_index, margin, squared)
     push_positive = _push(positives, anchors, chosen.positive_index, margin, squared)
     is_admissible = ops.concatenate([chosen.anchor_index, chosen.positive_index]) >= 0
@@ -63,17 +64,6 @@ def multiview_contrastive_loss(
 def _push(rows: Any, candidates: Any, index: Any, margin: float, squared: bool) -> Any:
     """Returns the hinge [M] of every row against its chosen candidate; 0 where the index is -1."""
     negatives = ops.take(candidates, ops.maximum(index, 0), axis=0)
-    hinge = ops.relu(margin - _distance(rows, negatives, squared=False))
+    hinge = ops.relu(margin - paired_distance(rows, negatives, squared=False))
     hinge = ops.square(hinge) if squared else hinge
     return ops.where(index >= 0, hinge, ops.zeros_like(hinge))
-
-
-def _distance(x: Any, y: Any, squared: bool) -> Any:
-    """Returns ||x - y|| (or its square) [M], with gradient 0 rather than NaN where x equals y."""
-    sum_of_squares = ops.sum(ops.square(x - y), axis=-1)
-    if squared:
-        return sum_of_squares
-    # The root's slope at 0 is infinite: take the root of 1 there and mask its value afterwards.
-    is_positive = sum_of_squares > 0
-    root = ops.sqrt(ops.where(is_positive, sum_of_squares, ops.ones_like(sum_of_squares)))
-    return ops.where(is_positive, root, ops.zeros_like(root))
