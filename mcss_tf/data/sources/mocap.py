@@ -9,6 +9,7 @@ import numpy as np
 from mcss_tf.data.detector_noise import DetectorNoise
 from mcss_tf.data.example import Instant
 from mcss_tf.data.sources.base import SequenceSpec
+from mcss_tf.data.sources.takes import TakeSequence, list_sequences
 from mcss_tf.errors import InputError
 from mcss_tf.geometry.cameras import (
     Camera,
@@ -21,7 +22,7 @@ from mcss_tf.geometry.skeleton import HUMAN36M_17
 from mcss_tf.geometry.units import check_millimetres
 from mcss_tf.studio.body import make_body
 from mcss_tf.studio.figure import NUM_JOINTS, pose_points
-from mcss_tf.studio.motion import Take, mocap_takes
+from mcss_tf.studio.motion import mocap_takes
 
 # Nearer than this a projection means nothing.
 _MIN_DEPTH_MM = 100.0
@@ -75,14 +76,6 @@ class MocapOptions:
             )
 
 
-@dataclasses.dataclass(frozen=True)
-class MocapSequence(SequenceSpec):
-    """A clip given to a subject."""
-
-    split: str
-    take: Take
-
-
 class MocapSource:
     """Gives clips to subjects and projects their joints; equal options give equal bytes in any process."""
 
@@ -104,22 +97,9 @@ class MocapSource:
         wished |= dict.fromkeys(o.test_subjects, o.num_test_instants)
         cameras = {subject: self._cameras(subject) for subject in wished}
         takes = mocap_takes(o.seed, wished, Path(o.motion), o.fps)
-        return [
-            MocapSequence(
-                subject=subject,
-                sequence=take.sequence,
-                action=take.action,
-                cameras=tuple(cameras[subject]),
-                fps=o.fps,
-                duration_s=take.num_instants / o.fps,
-                split="test" if subject in o.test_subjects else "train",
-                take=take,
-            )
-            for subject in wished
-            for take in takes[subject]
-        ]
+        return list_sequences(takes, cameras, o.test_subjects, o.fps)
 
-    def instants(self, spec: MocapSequence) -> Iterator[Instant]:
+    def instants(self, spec: TakeSequence) -> Iterator[Instant]:
         """Projects one sequence.
 
         Raises:
@@ -161,7 +141,7 @@ class MocapSource:
         """Returns the cameras of the sequence's subject."""
         return self._cameras(spec.subject)
 
-    def _joints(self, spec: MocapSequence, cameras: list[Camera]) -> np.ndarray:
+    def _joints(self, spec: TakeSequence, cameras: list[Camera]) -> np.ndarray:
         """Returns joints [F, 17, 3] mm of the subject's body, somewhere on the stage."""
         o = self.options
         points = pose_points(spec.take.clip_of(), make_body(spec.subject, o.seed).lengths_mm)

@@ -9,12 +9,13 @@ import numpy as np
 
 from mcss_tf.data.records import Instant
 from mcss_tf.data.sources.base import SequenceSpec
+from mcss_tf.data.sources.takes import TakeSequence, list_sequences
 from mcss_tf.errors import InputError
 from mcss_tf.geometry.cameras import Camera, project
 from mcss_tf.geometry.skeleton import HUMAN36M_17
 from mcss_tf.studio.body import make_body
 from mcss_tf.studio.figure import NUM_JOINTS, pose_points
-from mcss_tf.studio.motion import Take, mocap_takes, procedural_takes
+from mcss_tf.studio.motion import mocap_takes, procedural_takes
 from mcss_tf.studio.render import CROP_CONTEXT, Renderer
 from mcss_tf.studio.room import make_cameras, make_room
 
@@ -69,14 +70,6 @@ class StudioOptions:
             )
 
 
-@dataclasses.dataclass(frozen=True)
-class StudioSequence(SequenceSpec):
-    """A sequence and how to perform it."""
-
-    split: str
-    take: Take
-
-
 class StudioSource:
     """Renders the studio's sequences; the same options give the same pixels in any process."""
 
@@ -100,23 +93,9 @@ class StudioSource:
             takes = {subject: procedural_takes(o.seed, subject, wished[subject], o.fps) for subject in wished}
         else:
             takes = mocap_takes(o.seed, wished, Path(o.motion), o.fps)
-        cameras = tuple(_cameras(o))
-        return [
-            StudioSequence(
-                subject=subject,
-                sequence=take.sequence,
-                action=take.action,
-                cameras=cameras,
-                fps=o.fps,
-                duration_s=take.num_instants / o.fps,
-                split="test" if subject in o.test_subjects else "train",
-                take=take,
-            )
-            for subject in wished
-            for take in takes[subject]
-        ]
+        return list_sequences(takes, dict.fromkeys(wished, tuple(_cameras(o))), o.test_subjects, o.fps)
 
-    def instants(self, spec: StudioSequence) -> Iterator[Instant]:
+    def instants(self, spec: TakeSequence) -> Iterator[Instant]:
         """Renders one sequence."""
         options = self.options
         renderer, cameras = _renderer(options), _cameras(options)
