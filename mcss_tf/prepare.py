@@ -241,6 +241,8 @@ def _summary(dataset: PreparedDataset) -> str:
         subjects = ", ".join(part["subjects"])
         lines.append(f"  {split}: {part['num_instants']} instants, {part['num_images']} images of {subjects}")
     lines.append("  " + ", ".join(f"{name} {count}" for name, count in dataset.metadata["counts"].items()))
+    if dataset.crop_size:
+        lines.append(f"  checksum of the crops {dataset.metadata['images_sha256']}")
     lines.append(f"look at {dataset.path / 'contact_sheet.png'} before you train")
     return "\n".join(lines)
 

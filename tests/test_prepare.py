@@ -1,3 +1,4 @@
+import hashlib
 import json
 import resource
 import subprocess
@@ -13,6 +14,7 @@ from mcss_tf.data import preparation
 from mcss_tf.data.dataset import PreparedDataset
 from mcss_tf.data.records import decode_instant
 from mcss_tf.data.sources.recordings import RecordingsSource
+from mcss_tf.data.sources.studio import StudioOptions, StudioSource
 from tests.data import synthetic
 
 
@@ -219,7 +221,8 @@ def test_studio(tmp_path, capsys):
     config.write_text(
         "from ml_collections import ConfigDict\n\ndef get_config():\n"
         "    studio = dict(train_subjects=('S1',), test_subjects=('S9',), num_cameras=2, crop_size=32,\n"
-        "                  num_train_instants=6, num_test_instants=3)\n"
+        "                  num_train_instants=6, num_test_instants=3, motion='absent.npz',\n"
+        "                  motion_is_optional=True)\n"
         "    return ConfigDict({'studio': studio})\n"
     )
     command = [sys.executable, "-m", "mcss_tf.prepare", "--source=studio", f"--config={config}"]
@@ -236,3 +239,15 @@ def test_studio(tmp_path, capsys):
     assert dataset.index.has_pose.all()
     assert set(dataset.calibration(0)) == set(dataset.cameras)
     assert json.loads((tmp_path / "out" / "dataset.json").read_text())["counts"]["images"] == 22
+    assert "note: NO MOTION CAPTURE at absent.npz" in " ".join(done.stdout.split())
+    assert "NO MOTION CAPTURE" in dataset.metadata["notes"][0]
+    assert f"checksum of the crops {dataset.metadata['images_sha256']}" in done.stdout
+    # The checksum is of the pixels, sequence by sequence: rendered again, they are the same.
+    studio = {"train_subjects": ("S1",), "test_subjects": ("S9",), "num_cameras": 2, "crop_size": 32}
+    source = StudioSource(StudioOptions(**studio, num_train_instants=8, num_test_instants=3))
+    sums = [
+        hashlib.sha256(b"".join(i.tobytes() for instant in source.instants(spec) for i in instant.images))
+        for spec in sorted(source.sequences(), key=lambda spec: (int(spec.subject[1:]), spec.sequence))
+    ]
+    together = hashlib.sha256("".join(one.hexdigest() for one in sums).encode()).hexdigest()
+    assert dataset.metadata["images_sha256"] == together

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,12 +57,14 @@ class SequenceResult:
         rows: per record, the columns of `Index`; `is_seen`, `image_offset` and `image_length` by
             `spec.cameras`.
         dropped: numbers of instants or labels left out, by reason.
+        images_sha256: of the pixels of all images in order, before they were compressed.
     """
 
     spec: SequenceSpec
     shards: list[dict[str, Any]]
     rows: list[dict[str, Any]]
     dropped: dict[str, int]
+    images_sha256: str = ""
 
 
 def finish_dataset(
@@ -73,6 +76,7 @@ def finish_dataset(
     results: Iterable[SequenceResult],
     crop_context: float | None = None,
     calibrations: Mapping[tuple[str, str], Mapping[str, Camera] | None] | None = None,
+    notes: Sequence[str] = (),
 ) -> PreparedDataset:
     """Writes `index.npz` and, last, `dataset.json`; the outcome does not depend on the order of `results`.
 
@@ -84,6 +88,7 @@ def finish_dataset(
         results: of `write_sequence`, in any order.
         crop_context: side of the square crops over the longer side of the person; None: not known.
         calibrations: by (subject, sequence), the cameras by name; absent or None: not calibrated.
+        notes: what whoever uses the dataset must know.
 
     Returns:
         The dataset, loaded.
@@ -126,6 +131,9 @@ def finish_dataset(
         "counts": _count(index, results),
         "shards": [shard for r in results for shard in r.shards],
         "index_sha256": files.sha256(output / "index.npz"),
+        # What was seen, whichever library compressed it.
+        "images_sha256": hashlib.sha256("".join(r.images_sha256 for r in results).encode()).hexdigest(),
+        "notes": list(notes),
     }
     files.write_json(output / "dataset.json", metadata)
     return PreparedDataset.load(output)

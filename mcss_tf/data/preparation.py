@@ -79,6 +79,7 @@ def prepare_dataset(
             results=results.values(),
             crop_context=source.crop_context,
             calibrations=calibrations,
+            notes=getattr(source, "notes", list)(),
         )
         write_contact_sheet(dataset, output / "contact_sheet.png")
     except OSError as error:

@@ -1,5 +1,6 @@
 """Writes the records of a prepared dataset: one per instant, one shard per sequence and split."""
 
+import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -53,12 +54,15 @@ def write_sequence(
     Path(output, "dataset.json").unlink(missing_ok=True)
     shards = Shards(Path(output), spec)
     rows = []
+    pixels = hashlib.sha256()
     dropped = {"undefined_canonical": 0}
     try:
         for instant in instants:
             _check_instant(instant, spec, skeleton, crop_size)
             canonical_mm, joint_mask, has_pose = _canonical(instant, skeleton)
             dropped["undefined_canonical"] += instant.joints_mm is not None and not has_pose
+            for image in instant.images:
+                pixels.update(image.tobytes())
             jpegs = [encode_jpeg(image, jpeg_quality) for image in instant.images]
             data = encode_instant(instant, jpegs, canonical_mm if has_pose else None)
             row = shards.write(instant.split, data)
@@ -68,7 +72,7 @@ def write_sequence(
             with_images = instant.cameras if jpegs else ()
             row.update(locate_images(data, with_images, jpegs, spec.cameras))
             rows.append(row)
-        return SequenceResult(spec, shards.close(), rows, dropped)
+        return SequenceResult(spec, shards.close(), rows, dropped, pixels.hexdigest())
     except (OSError, tf.errors.OpError) as error:
         raise InputError(
             f"The shards of {spec.name} must fit on the disk of {output}. Received: {error}. "

@@ -70,14 +70,25 @@ def procedural_takes(seed: int, subject: str, num_instants: int, fps: float) -> 
     ]
 
 
-def mocap_takes(seed: int, subjects: dict[str, int], motion: str | Path, fps: float) -> dict[str, list[Take]]:
+def mocap_takes(
+    seed: int,
+    subjects: dict[str, int],
+    motion: str | Path,
+    fps: float,
+    *,
+    by_action: bool = False,
+    deal_seed: int | None = None,
+) -> dict[str, list[Take]]:
     """Deals the clips of motion capture to subjects; partners of one recording go to the same subject.
 
     Args:
-        seed: Of the deal.
+        seed: Of the takes and, unless `deal_seed` is given, of the deal.
         subjects: Number of wished instants by subject.
         motion: A BVH file, a folder of them, or an npz of joint positions.
         fps: Instants per second.
+        by_action: Deal each kind of action on its own, so that everybody gets clips of every kind that has as
+            many recordings as there are subjects; else only the total length is balanced.
+        deal_seed: Of who gets which clips.
 
     Returns:
         Takes by subject: as many instants as wished, or all that its clips hold.
@@ -93,18 +104,48 @@ def mocap_takes(seed: int, subjects: dict[str, int], motion: str | Path, fps: fl
             f"(partners of one dance count once). Received: {len(groups)} recordings for {len(subjects)} "
             f"subjects in {motion}. Give more clips or name fewer subjects."
         )
-    rng = np.random.default_rng([seed, 9])
-    hands: dict[str, list[str]] = {subject: [] for subject in subjects}
-    held_s = dict.fromkeys(subjects, 0.0)
-    for index in rng.permutation(len(groups)):
-        # The next recording goes to whoever lacks most of what was wished.
-        needy = min(subjects, key=lambda subject: held_s[subject] / subjects[subject])
-        hands[needy] += groups[index]
-        held_s[needy] += sum(lengths[clip] for clip in groups[index])
+    rng = np.random.default_rng([seed if deal_seed is None else deal_seed, 9])
+    hands = (_deal_by_action if by_action else _deal_by_length)(groups, lengths, subjects, rng)
     return {
         subject: _takes_of(seed, subject, hands[subject], lengths, subjects[subject], str(motion), fps)
         for subject in subjects
     }
+
+
+def _deal_by_length(
+    groups: list[list[str]], lengths: dict[str, float], subjects: dict[str, int], rng: np.random.Generator
+) -> dict[str, list[str]]:
+    """Gives the next recording, in random order, to whoever lacks most of what was wished."""
+    hands: dict[str, list[str]] = {subject: [] for subject in subjects}
+    held_s = dict.fromkeys(subjects, 0.0)
+    for index in rng.permutation(len(groups)):
+        needy = min(subjects, key=lambda subject: held_s[subject] / subjects[subject])
+        hands[needy] += groups[index]
+        held_s[needy] += sum(lengths[clip] for clip in groups[index])
+    return hands
+
+
+def _deal_by_action(
+    groups: list[list[str]], lengths: dict[str, float], subjects: dict[str, int], rng: np.random.Generator
+) -> dict[str, list[str]]:
+    """Deals kind by kind, longest recording first, to whoever lacks most of that kind, then of everything."""
+    order = [list(subjects)[index] for index in rng.permutation(len(subjects))]
+    hands: dict[str, list[str]] = {subject: [] for subject in subjects}
+    held_s = dict.fromkeys(subjects, 0.0)
+    for action in sorted({_action(group[0]) for group in groups}):
+        of_action_s = dict.fromkeys(subjects, 0.0)
+        recordings = [group for group in groups if _action(group[0]) == action]
+        for group in sorted(recordings, key=lambda group: -sum(lengths[clip] for clip in group)):
+            needy = min(order, key=lambda s: (of_action_s[s] / subjects[s], held_s[s] / subjects[s]))
+            hands[needy] += group
+            for held in (of_action_s, held_s):
+                held[needy] += sum(lengths[clip] for clip in group)
+    return hands
+
+
+def _action(clip: str) -> str:
+    """Returns the kind of action that a clip is named after: salsa_01 is salsa."""
+    return clip.rstrip("0123456789").rstrip("_- ")
 
 
 def _takes_of(
@@ -122,7 +163,7 @@ def _takes_of(
     ends = np.round(np.cumsum(available) * share).astype(int)
     counts = np.minimum(np.diff(ends, prepend=0), available)
     return [
-        Take(clip, clip.rstrip("0123456789").rstrip("_- "), motion, clip, int(count), fps,
+        Take(clip, _action(clip), motion, clip, int(count), fps,
              (seed, 10, *subject.encode(), *clip.encode()))
         for clip, count in zip(clips, counts, strict=True)
         if count > 0

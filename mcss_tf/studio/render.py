@@ -40,16 +40,17 @@ class Renderer:
         cameras: The cameras by name.
         crop_size: Width and height of crops in pixels.
         seed: Of exposure, white balance and noise.
+        tint: How much cameras differ in exposure and white balance: the exponent of their gains.
     """
 
-    def __init__(self, room: Room, cameras: dict[str, Camera], crop_size: int, seed: int):
+    def __init__(self, room: Room, cameras: dict[str, Camera], crop_size: int, seed: int, tint: float = 1.0):
         self.room = room
         self.crop_size = crop_size
         self._seed = seed
         self._views = {}
         for index, (name, camera) in enumerate(cameras.items()):
             rng = np.random.default_rng([seed, 4, index])
-            gain = rng.uniform(0.88, 1.1) * rng.uniform(0.95, 1.05, 3)
+            gain = (rng.uniform(0.88, 1.1) * rng.uniform(0.95, 1.05, 3)) ** tint
             empty, is_floor = background(room, camera)
             self._views[name] = _View(camera, empty, is_floor.astype(np.float32), gain, rng.uniform(2.0, 4.5))
         tile = np.random.default_rng([seed, 5]).standard_normal((512, 512, 3))

@@ -57,6 +57,26 @@ def test_motion_capture_is_dealt_without_sharing(cmu_mocap):
     assert take.clip_of().num_frames == take.num_instants
 
 
+def test_every_subject_gets_every_kind_of_action(cmu_mocap):
+    wished = dict.fromkeys(["S1", "S5", "S6", "S7", "S8"], 1300) | dict.fromkeys(["S9", "S11"], 400)
+    motion = cmu_mocap / "cmu_bvh_30hz.npz"
+    takes = mocap_takes(0, wished, motion, 10.0, by_action=True, deal_seed=3)
+    clips = [take.clip for subject in takes for take in takes[subject]]
+    assert len(clips) == len(set(clips)) == 43
+    owner = {take.clip: subject for subject in takes for take in takes[subject]}
+    assert all(owner[f"salsa_{n:02d}"] == owner[f"salsa_{n + 15:02d}"] for n in range(1, 16) if n != 8)
+    for subject in takes:
+        assert {take.action for take in takes[subject]} == {"indian", "martial", "salsa"}
+        if wished[subject] == 1300:
+            assert sum(take.num_instants for take in takes[subject]) >= 1000
+    # Another studio with the same deal keeps everybody's clips, not their windows and headings.
+    elsewhere = mocap_takes(1, wished, motion, 5.0, by_action=True, deal_seed=3)
+    assert {s: {t.clip for t in elsewhere[s]} for s in wished} == {
+        s: {t.clip for t in takes[s]} for s in wished
+    }
+    assert elsewhere["S1"][0].seed != takes["S1"][0].seed
+
+
 def test_more_instants_than_there_are_use_the_whole_clips(cmu_mocap):
     takes = mocap_takes(0, {"S1": 10**6}, cmu_mocap / "bvh" / "martial_04.bvh", 30.0)
     lengths = mocap.clip_lengths_s(cmu_mocap / "bvh" / "martial_04.bvh")

@@ -97,7 +97,7 @@ class MocapSource:
         wished |= dict.fromkeys(o.test_subjects, o.num_test_instants)
         cameras = {subject: self._cameras(subject) for subject in wished}
         takes = mocap_takes(o.seed, wished, Path(o.motion), o.fps)
-        return list_sequences(takes, cameras, o.test_subjects, o.fps)
+        return list_sequences(takes, cameras, o.test_subjects)
 
     def instants(self, spec: TakeSequence) -> Iterator[Instant]:
         """Projects one sequence.

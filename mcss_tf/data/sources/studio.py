@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from mcss_tf.geometry.cameras import Camera, project
 from mcss_tf.geometry.skeleton import HUMAN36M_17
 from mcss_tf.studio.body import make_body
 from mcss_tf.studio.figure import NUM_JOINTS, pose_points
-from mcss_tf.studio.motion import mocap_takes, procedural_takes
+from mcss_tf.studio.motion import Take, mocap_takes, procedural_takes
 from mcss_tf.studio.render import CROP_CONTEXT, Renderer
 from mcss_tf.studio.room import make_cameras, make_room
 
@@ -30,9 +30,18 @@ class StudioOptions:
         num_cameras: Cameras around the stage.
         num_train_instants, num_test_instants: Instants per subject; motion capture may hold fewer.
         fps: Instants per second of motion.
+        test_fps: The same in the test split; 0: as `fps`.
+        num_train_performed, num_test_performed: Instants per subject of the procedural performer, besides
+            those of motion capture.
+        performed_fps: Their rate.
         crop_size: Width and height of crops in pixels.
         frame_size: Width and height of the full frames in pixels.
+        tint: How much cameras differ in exposure and white balance; 1: as mildly as real ones do.
         motion: A BVH file, a folder of them or an npz of joint positions; None for procedural motion.
+        motion_is_optional: Where `motion` is not there, perform everything procedurally and say so.
+        deal_seed: Of who gets which clips of motion capture, every kind of action dealt on its own: studios
+            of other seeds but one `deal_seed` keep the same clips for testing. None: clips are dealt by
+            `seed`, by their length alone.
     """
 
     seed: int = 0
@@ -42,9 +51,16 @@ class StudioOptions:
     num_train_instants: int = 400
     num_test_instants: int = 160
     fps: float = 5.0
+    test_fps: float = 0.0
+    num_train_performed: int = 0
+    num_test_performed: int = 0
+    performed_fps: float = 5.0
     crop_size: int = 64
     frame_size: tuple[int, int] = (640, 640)
+    tint: float = 1.0
     motion: str | None = None
+    motion_is_optional: bool = False
+    deal_seed: int | None = None
 
     def __post_init__(self) -> None:
         for field in ("train_subjects", "test_subjects", "frame_size"):
@@ -87,13 +103,42 @@ class StudioSource:
             InputError: The motion cannot be read or has too few clips for the subjects.
         """
         o = self.options
+        takes = self._takes(o.train_subjects, o.num_train_instants, o.num_train_performed, o.fps)
+        takes |= self._takes(o.test_subjects, o.num_test_instants, o.num_test_performed, o.test_fps or o.fps)
+        return list_sequences(takes, dict.fromkeys(takes, tuple(_cameras(o))), o.test_subjects)
+
+    def notes(self) -> list[str]:
+        """Returns what is other than was asked for."""
+        if self.options.motion is None or self._motion() is not None:
+            return []
+        return [
+            f"NO MOTION CAPTURE at {self.options.motion}: all motion comes from the procedural performer, so "
+            "numbers on this dataset do not compare with those on motion capture"
+        ]
+
+    def _takes(
+        self, subjects: Sequence[str], num_instants: int, num_performed: int, fps: float
+    ) -> dict[str, list[Take]]:
+        """Lists the takes of the subjects of one split: those of motion capture, then the performed ones."""
+        o = self.options
+        if self._motion() is None:
+            rate = o.performed_fps if num_performed else fps
+            num_instants += num_performed
+            return {subject: procedural_takes(o.seed, subject, num_instants, rate) for subject in subjects}
         wished = dict.fromkeys(o.train_subjects, o.num_train_instants)
         wished |= dict.fromkeys(o.test_subjects, o.num_test_instants)
-        if o.motion is None:
-            takes = {subject: procedural_takes(o.seed, subject, wished[subject], o.fps) for subject in wished}
-        else:
-            takes = mocap_takes(o.seed, wished, Path(o.motion), o.fps)
-        return list_sequences(takes, dict.fromkeys(wished, tuple(_cameras(o))), o.test_subjects, o.fps)
+        deal = {"by_action": o.deal_seed is not None, "deal_seed": o.deal_seed}
+        takes = mocap_takes(o.seed, wished, Path(self._motion()), fps, **deal)
+        takes = {subject: takes[subject] for subject in subjects}
+        if num_performed:
+            for subject in subjects:
+                takes[subject] += procedural_takes(o.seed, subject, num_performed, o.performed_fps)
+        return takes
+
+    def _motion(self) -> str | None:
+        o = self.options
+        is_absent = o.motion is not None and o.motion_is_optional and not Path(o.motion).exists()
+        return None if is_absent else o.motion
 
     def instants(self, spec: TakeSequence) -> Iterator[Instant]:
         """Renders one sequence."""
@@ -133,4 +178,4 @@ def _cameras(options: StudioOptions) -> dict[str, Camera]:
 @functools.lru_cache(maxsize=2)
 def _renderer(options: StudioOptions) -> Renderer:
     """Draws the room once per process, not once per sequence."""
-    return Renderer(make_room(options.seed), _cameras(options), options.crop_size, options.seed)
+    return Renderer(make_room(options.seed), _cameras(options), options.crop_size, options.seed, options.tint)

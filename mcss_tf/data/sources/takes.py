@@ -19,7 +19,6 @@ def list_sequences(
     takes: Mapping[str, Sequence[Take]],
     cameras: Mapping[str, Sequence[str]],
     test_subjects: Sequence[str],
-    fps: float,
 ) -> list[TakeSequence]:
     """Lists the takes of all subjects as sequences.
 
@@ -27,7 +26,6 @@ def list_sequences(
         takes: of every subject.
         cameras: names of the cameras that see each subject, in the order of the sequences.
         test_subjects: the subjects of the test split; all others train.
-        fps: instants per second.
     """
     return [
         TakeSequence(
@@ -35,8 +33,8 @@ def list_sequences(
             sequence=take.sequence,
             action=take.action,
             cameras=tuple(cameras[subject]),
-            fps=fps,
-            duration_s=take.num_instants / fps,
+            fps=take.fps,
+            duration_s=take.num_instants / take.fps,
             split="test" if subject in test_subjects else "train",
             take=take,
         )

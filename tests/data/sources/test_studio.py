@@ -104,6 +104,50 @@ def test_real_motion_capture(cmu_mocap):
     assert np.isfinite(instant.joints_mm).all()
 
 
+def test_captured_and_performed_motion_have_rates_of_their_own(cmu_mocap):
+    source = StudioSource(
+        dataclasses.replace(
+            TINY, motion=str(cmu_mocap / "cmu_bvh_30hz.npz"), deal_seed=0, fps=4.0, test_fps=2.0,
+            num_train_performed=20, num_test_performed=10, performed_fps=5.0,
+        )
+    )  # fmt: skip
+    specs = source.sequences()
+    assert {(s.split, s.take.motion is None, s.fps) for s in specs} == {
+        ("train", False, 4.0),
+        ("train", True, 5.0),
+        ("test", False, 2.0),
+        ("test", True, 5.0),
+    }
+    counts = dict.fromkeys(("S1", "S5", "S9"), 0)
+    for spec in specs:
+        counts[spec.subject] += spec.take.num_instants
+    assert counts == {"S1": 40, "S5": 40, "S9": 20}
+    assert source.notes() == []
+
+
+def test_absent_motion_capture_is_replaced_aloud_or_refused(tmp_path):
+    absent = dataclasses.replace(TINY, motion=str(tmp_path / "absent.npz"), num_train_performed=20)
+    with pytest.raises(InputError, match=r"absent.npz"):
+        StudioSource(absent).sequences()
+    source = StudioSource(dataclasses.replace(absent, motion_is_optional=True))
+    assert {spec.take.motion for spec in source.sequences()} == {None}
+    assert sum(s.take.num_instants for s in source.sequences() if s.subject == "S1") == 40
+    (note,) = source.notes()
+    assert "NO MOTION CAPTURE" in note
+    assert "absent.npz" in note
+
+
+def test_tint_makes_cameras_differ_more(source):
+    tinted = StudioSource(dataclasses.replace(TINY, tint=4.0))
+    spec = source.sequences()[0]
+
+    def colour_spread(source):
+        images = np.stack(next(source.instants(spec)).images).astype(float)
+        return images.mean((1, 2)).std(0).mean()
+
+    assert colour_spread(tinted) > 1.5 * colour_spread(source)
+
+
 @pytest.mark.parametrize(
     "field",
     ["num_cameras", "num_train_instants", "num_test_instants", "fps", "crop_size", "frame_size"],
