@@ -55,6 +55,15 @@ def get_config() -> ConfigDict:
     config.loss.collapse_spread = 0.02
     config.loss.collapse_admissible = 0.01
 
+    # Part of the train split, held out to watch a run; the test split is never looked at. Off by default.
+    config.validation = ConfigDict()
+    config.validation.subjects = ""  # names like S7,S8
+    config.validation.fraction = 0.0  # or a share of every training subject's sequences
+    config.validation.seed = 0  # of which sequences
+    config.validation.every_steps = 500
+    config.validation.metric = ""  # model.keras is the best by this one, e.g. n_mpjpe_mm; "": the last
+    config.validation.patience = 0  # validations without a better one after which the run ends; 0: none
+
     config.train = ConfigDict()
     config.train.steps = 0  # > 0: that many, whatever the epochs
     config.train.epochs = 40  # [S]

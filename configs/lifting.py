@@ -40,6 +40,7 @@ def get_config() -> ConfigDict:
     config.loss.transform_weight = 1.0
     config.loss.confidence = "source"  # [S]; whose weighs L_t_reproj: none, source, target, product
 
+    config.validation = common.get_config().validation
     config.train = common.get_config().train
     config.train.epochs = 320  # [S]
     config.train.drop_every_epochs = 100  # [S]

@@ -44,6 +44,7 @@ def get_config() -> ConfigDict:
     config.loss.bone = 0.1  # [S]
     config.loss.symmetry = 0.0
 
+    config.validation = common.get_config().validation
     config.train = common.get_config().train
     config.train.amsgrad = True  # [S]
     config.train.schedule = "plateau"  # [S]

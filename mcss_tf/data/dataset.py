@@ -19,6 +19,7 @@ from mcss_tf.geometry.skeleton import Skeleton
 
 SCHEMA_VERSION = 1
 SPLITS = ("train", "test")
+VALIDATION = "validation"  # part of the train split that a run holds out; see `data.validation`
 MAX_CAMERAS = 64  # bits of `Index.view_mask`
 _MAX_OPEN_SHARDS = 128
 
@@ -126,11 +127,16 @@ class PreparedDataset:
             dataset.require(split)
         return dataset
 
+    def with_index(self, index: Index) -> "PreparedDataset":
+        """Returns the same dataset seen through another index of the same records."""
+        return PreparedDataset(self.path, self.metadata, index, self.checksum)
+
     def split_rows(self, split: str) -> np.ndarray:
         """Returns the rows of the index (int64, ascending) that belong to `split`."""
-        if split not in SPLITS:
-            raise InputError(f"A split is one of {', '.join(SPLITS)}. Received: split={split!r}.")
-        return np.flatnonzero(self.index.split == SPLITS.index(split))
+        names = (*SPLITS, VALIDATION)
+        if split not in names:
+            raise InputError(f"A split is one of {', '.join(names)}. Received: split={split!r}.")
+        return np.flatnonzero(self.index.split == names.index(split))
 
     def require(self, split: str) -> None:
         """Raises InputError if a split is empty."""

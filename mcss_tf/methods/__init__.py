@@ -4,6 +4,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from mcss_tf.data.validation import hold_out
 from mcss_tf.errors import InputError
 from mcss_tf.methods.lifting import Lifting
 from mcss_tf.methods.mcss import MCSS
@@ -16,7 +17,7 @@ def get(config: ConfigDict, dataset: Any) -> Any:
     """Returns the method that `config.method` names, for the prepared dataset.
 
     Raises:
-        InputError: unknown method, or one of images for a dataset of keypoints.
+        InputError: unknown method, one of images for a dataset of keypoints, or nothing to hold out.
     """
     if config.method not in METHODS:
         raise InputError(
@@ -27,4 +28,4 @@ def get(config: ConfigDict, dataset: Any) -> Any:
             f"MCSS learns from images. Received: {dataset.path}, which holds keypoints alone. "
             "Use configs/lifting_mocap.py or configs/refinement_mocap.py, or prepare images."
         )
-    return METHODS[config.method](config, dataset)
+    return METHODS[config.method](config, hold_out(dataset, config.validation))

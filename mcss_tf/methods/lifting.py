@@ -7,12 +7,13 @@ import numpy as np
 import tensorflow as tf
 from ml_collections import ConfigDict
 
-from mcss_tf.data.dataset import PreparedDataset
+from mcss_tf.data.dataset import VALIDATION, PreparedDataset
 from mcss_tf.data.extrinsics import estimate_extrinsics
 from mcss_tf.data.keypoint_batches import KeypointPlan, keypoint_batches
 from mcss_tf.data.keypoint_inputs import parse_view_sets
 from mcss_tf.data.keypoint_views import load_keypoint_views
 from mcss_tf.errors import InputError
+from mcss_tf.evaluation import lifted
 from mcss_tf.losses.reprojection import WEIGHTINGS, length, to_pixels, view_losses
 from mcss_tf.models.lifter import build_lifter
 
@@ -154,6 +155,18 @@ class Lifting:
 
     def after_step(self, scalars: Mapping[str, tf.Tensor]) -> None:
         """Nothing changes between steps but the weights."""
+
+    @property
+    def validation_metrics(self) -> tuple[str, ...]:
+        """What `validate` returns: none without 3D joints."""
+        has_pose = self._dataset.index.has_pose[self._dataset.split_rows(VALIDATION)]
+        return tuple(lifted.NAMES) if has_pose.any() else ()
+
+    def validate(self, model: keras.Model) -> dict[str, float]:
+        """Lifts every view that is held out."""
+        views = lifted.lift(model, self._dataset, VALIDATION, self._config.data.keypoints)
+        pose = lifted.measure(views)["pose"]
+        return {name: pose[name] for name in self.validation_metrics}
 
     def find_collapse(self, means: Mapping[str, float]) -> str | None:
         """Returns None: nothing here can collapse without the reprojection error showing it."""

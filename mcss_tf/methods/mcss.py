@@ -10,8 +10,9 @@ from ml_collections import ConfigDict
 
 from mcss_tf.data import batches, pairs
 from mcss_tf.data.augment import Augmentation
-from mcss_tf.data.dataset import PreparedDataset
+from mcss_tf.data.dataset import VALIDATION, PreparedDataset
 from mcss_tf.errors import InputError
+from mcss_tf.evaluation.headline import headline, headline_names
 from mcss_tf.losses.contrastive import multiview_contrastive_loss
 from mcss_tf.models.heads import build_mcss_model, standardised_l1
 from mcss_tf.models.weights import load_imagenet_weights
@@ -140,6 +141,15 @@ class MCSS:
         """Lets the threshold rise while the embeddings are spread widely enough."""
         if self._num_pairs:
             self.state.advance(scalars["spread"] > self._config.loss.threshold_spread)
+
+    @property
+    def validation_metrics(self) -> tuple[str, ...]:
+        """What `validate` returns."""
+        return headline_names(self._dataset, VALIDATION, self._num_labelled > 0)
+
+    def validate(self, model: keras.Model) -> dict[str, float]:
+        """Measures a model on the instants that are held out."""
+        return headline(model, self._dataset, VALIDATION)
 
     def find_collapse(self, means: Mapping[str, float]) -> str | None:
         """Returns what has collapsed in an interval's means, or None."""

@@ -7,10 +7,11 @@ import numpy as np
 import tensorflow as tf
 from ml_collections import ConfigDict
 
-from mcss_tf.data.dataset import PreparedDataset
+from mcss_tf.data.dataset import VALIDATION, PreparedDataset
 from mcss_tf.data.keypoint_batches import KeypointPlan, keypoint_batches
 from mcss_tf.data.keypoint_inputs import INPUTS, parse_view_sets, prepare_views
 from mcss_tf.errors import InputError
+from mcss_tf.evaluation.refinement import MEASURES, measure_refinement
 from mcss_tf.losses.refinement import refinement_losses
 from mcss_tf.models.graph import build_refinement_model
 from mcss_tf.training.schedules import Plateau
@@ -105,6 +106,18 @@ class Refinement:
     def after_step(self, scalars: Mapping[str, tf.Tensor]) -> None:
         """Watches the loss for the schedule "plateau"."""
         self.state.advance(scalars["total"])
+
+    @property
+    def validation_metrics(self) -> tuple[str, ...]:
+        """What `validate` returns: none without 3D joints."""
+        has_pose = self._dataset.index.has_pose[self._dataset.split_rows(VALIDATION)]
+        return tuple(MEASURES) if has_pose.any() else ()
+
+    def validate(self, model: keras.Model) -> dict[str, float]:
+        """Refines every input that is held out."""
+        config = self._config
+        found = measure_refinement(model, config, self._dataset, VALIDATION, config.batch.num_instants)
+        return found["all"]["refined"]
 
     def find_collapse(self, means: Mapping[str, float]) -> str | None:
         """Returns None: the poses start at the triangulation, and the keypoints hold them there."""

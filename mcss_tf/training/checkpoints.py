@@ -8,16 +8,23 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from mcss_tf.training.validation import Validation
 from mcss_tf.training.workdir import Workdir
 
 
 class Checkpoints:
-    """The resumable state of a run: weights, optimizer, the method's own state and the step."""
+    """The resumable state of a run: weights, optimizer, the method's own state, the best so far, the step."""
 
-    def __init__(self, workdir: Workdir, model: keras.Model, optimizer: Any, method: Any):
+    def __init__(
+        self, workdir: Workdir, model: keras.Model, optimizer: Any, method: Any, validation: Validation
+    ):
         self._step = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._checkpoint = tf.train.Checkpoint(
-            model=model, optimizer=optimizer, method=method.state, step=self._step
+            model=model,
+            optimizer=optimizer,
+            method=method.state,
+            validation=validation,
+            step=self._step,
         )
         self._manager = tf.train.CheckpointManager(
             self._checkpoint, str(workdir.checkpoints), max_to_keep=2, step_counter=self._step

@@ -29,8 +29,11 @@ class Logs:
     def __init__(
         self, workdir: Workdir, first_step: int, num_steps: int, steps_per_epoch: int, images_per_step: int
     ):
-        self._csv_path = workdir.metrics_csv
-        self._rows = [row for row in _read_csv(self._csv_path) if int(row["step"]) <= first_step]
+        self._csv_path, self._validation_path = workdir.metrics_csv, workdir.validation_csv
+        self._rows, self._validation_rows = (
+            [row for row in _read_csv(path) if int(row["step"]) <= first_step]
+            for path in (self._csv_path, self._validation_path)
+        )
         self._writer = tf.summary.create_file_writer(str(workdir.tensorboard))
         self._steps_per_epoch = steps_per_epoch
         self._images_per_step = images_per_step
@@ -86,6 +89,20 @@ class Logs:
             terms = "  ".join(f"{name} {value:.3f}" for name, value in means.items())
             epoch = step // self._steps_per_epoch
             self.print(f"epoch {epoch}  step {step}  {terms}  {images_per_s:.0f} images/s")
+
+    def write_validation(self, step: int, scalars: Mapping[str, float]) -> None:
+        """Records what was measured on the validation split after `step`."""
+        self._validation_rows.append(
+            {"step": step, **{name: f"{value:.6g}" for name, value in scalars.items()}}
+        )
+        files.write_text(self._validation_path, _to_csv(self._validation_rows))
+        with self._writer.as_default():
+            for name, value in scalars.items():
+                tf.summary.scalar(f"validation/{name}", value, step=step)
+        self._writer.flush()
+        self.print(
+            f"validation  step {step}  " + "  ".join(f"{name} {value:.3f}" for name, value in scalars.items())
+        )
 
     def write_image(self, step: int, name: str, image: np.ndarray) -> None:
         """Records a picture, uint8 [height, width, 3], in TensorBoard."""

@@ -14,6 +14,7 @@ from mcss_tf.training import device
 from mcss_tf.training.checkpoints import Checkpoints, catch_signals
 from mcss_tf.training.logs import Logs
 from mcss_tf.training.schedules import LearningRate
+from mcss_tf.training.validation import Validation
 from mcss_tf.training.watch import Watch
 from mcss_tf.training.workdir import Workdir
 
@@ -43,7 +44,8 @@ def train(method: Any, config: ConfigDict, workdir: Workdir) -> keras.Model:
     factor = getattr(method.state, "factor", None)
     optimizer = build_optimizer(config, num_steps, method.steps_per_epoch, factor)
     optimizer.build(model.trainable_variables)
-    checkpoints = Checkpoints(workdir, model, optimizer, method)
+    validation = Validation(method, model, optimizer, config.validation)
+    checkpoints = Checkpoints(workdir, model, optimizer, method, validation)
     first_step = checkpoints.restore()
     train_step = build_train_step(method, model, optimizer)
     with (
@@ -55,10 +57,16 @@ def train(method: Any, config: ConfigDict, workdir: Workdir) -> keras.Model:
         pending: list[dict[str, tf.Tensor]] = []
         batches = iter(method.train_batches(first_step))
         for step in range(first_step + 1, num_steps + 1):
+            if validation.should_stop():
+                logs.print(f"stopped before step {step}: {validation.metric} has not become better")
+                break
             batch = next(batches)
             pending.append(train_step(batch))
             logs.advance()
-            is_last = step == num_steps or bool(caught)
+            if validation.is_due(step, num_steps):
+                with not_training(logs):
+                    logs.write_validation(step, validation.run(step))
+            is_last = step == num_steps or bool(caught) or validation.should_stop()
             is_due = is_last or step % config.train.checkpoint_every == 0
             if is_due or step % config.train.log_every == 0:
                 means = {name: float(np.mean([p[name] for p in pending])) for name in pending[0]}
@@ -77,6 +85,8 @@ def train(method: Any, config: ConfigDict, workdir: Workdir) -> keras.Model:
                 raise SystemExit(128 + caught[0])
         if config.train.ema_decay:
             optimizer.finalize_variable_values(model.trainable_variables)
+        if kept := validation.finish():
+            logs.print(kept)
         workdir.save_model(model)
     return model
 

@@ -37,6 +37,10 @@ class Workdir:
         return self.path / "metrics.csv"
 
     @property
+    def validation_csv(self) -> Path:
+        return self.path / "validation.csv"
+
+    @property
     def model(self) -> Path:
         return self.path / "model.keras"
 

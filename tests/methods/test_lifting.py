@@ -170,3 +170,14 @@ def test_data_that_lack_what_is_asked_for(tmp_path):
         InputError, match=r'supervision="joints" needs 3D joints. Received: a train split without'
     ):
         methods.get(config_of(**{"loss.supervision": "joints"}), bare)
+
+
+def test_validation_measures_what_is_held_out(dataset):
+    config = config_of(**{"validation.fraction": 0.5})
+    method = methods.get(config, dataset)
+    assert method.steps_per_epoch == 3, "one of two sequences of 40 instants is left"
+    model = method.build_model()
+    scalars = method.validate(model)
+    assert set(scalars) == set(method.validation_metrics) >= {"n_mpjpe_mm", "root_mm"}
+    whole = evaluate.lifted.measure(evaluate.lifted.lift(model, dataset, "train"))["pose"]
+    assert 0 < scalars["mpjpe_mm"] != whole["mpjpe_mm"]
