@@ -80,10 +80,21 @@ setup(
         "tensorboard>=2.21,<2.22",
     ],
     extras_require={
+        "client": ["requests>=2.32,<3", "tensorflow-serving-api>=2.21,<2.22"],
+        "retrieval": ["faiss-cpu>=1.15,<1.16"],
         "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
         # End of life: it imports only beside TensorFlow <= 2.15; see docs/dependencies.md.
         "addons": ["tensorflow-addons>=0.23; python_version < '3.12'"],
         "beam": ["apache-beam>=2.77,<2.78"],
-        "dev": ["pytest>=9,<10", "pytest-xdist>=3.8,<4", "hypothesis>=6.170,<7", "ruff>=0.17,<0.18"],
+        "dev": [
+            "pytest>=9,<10",
+            "pytest-xdist>=3.8,<4",
+            "hypothesis>=6.170,<7",
+            "ruff>=0.17,<0.18",
+            "faiss-cpu>=1.15,<1.16",
+            "requests>=2.32,<3",
+            "selenium>=4.51,<5",
+            "tensorflow-serving-api>=2.21,<2.22",
+        ],
     },
 )

@@ -1,4 +1,7 @@
-"""Poses and embeddings of a video: python -m mcss_tf.predict --model=DIR/mcss --input=VIDEO --output=DIR."""
+"""Poses and embeddings of a video: python -m mcss_tf.predict --model=DIR/mcss --input=VIDEO --output=DIR.
+
+With --server=HOST:PORT in place of --model, a model server computes them and the results are the same.
+"""
 
 import sys
 import time
@@ -16,9 +19,15 @@ from mcss_tf.prediction.overlay import write_overlay
 from mcss_tf.prediction.progress import Stages
 from mcss_tf.prediction.results import new_folder, write_results
 from mcss_tf.serving.exported import ExportedModel
+from mcss_tf.serving.remote import RemoteModel
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("model", None, "Folder that mcss_tf.export wrote; the newest version is used.")
+flags.DEFINE_string("server", None, "A model server in place of --model: host:port, or http://host:port.")
+flags.DEFINE_string("model_name", "mcss", "Name of the model on the server.")
+flags.DEFINE_string(
+    "metadata", None, "Export, or assets/mcss.json, of the served model; default: asked of it."
+)
 flags.DEFINE_string("input", None, "A video, an image, or a folder of images taken one after the other.")
 flags.DEFINE_string("output", None, "Folder for the results; must be new or empty.")
 flags.DEFINE_enum("boxes", "auto", BOX_MODES, "How the person is found; as in mcss_tf.prepare.")
@@ -32,7 +41,8 @@ flags.DEFINE_float(
     "fps", 30.0, "Frames per second of a folder of images; a video knows its own.", lower_bound=0.01
 )
 flags.DEFINE_integer("batch_size", 32, "Crops per call of the model.", lower_bound=1)
-flags.mark_flags_as_required(["model", "input", "output"])
+flags.mark_flags_as_required(["input", "output"])
+flags.mark_flags_as_mutual_exclusive(["model", "server"], required=True)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -48,9 +58,16 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
+def open_model() -> ExportedModel | RemoteModel:
+    """Opens the model that the flags name, here or on a server."""
+    if FLAGS.server:
+        return RemoteModel(FLAGS.server, FLAGS.model_name, FLAGS.metadata)
+    return ExportedModel(FLAGS.model)
+
+
 def predict_into(folder: Path) -> None:
     """Predicts the input and writes all results into a folder."""
-    model = ExportedModel(FLAGS.model)
+    model = open_model()
     given = Input(Path(FLAGS.input), FLAGS.boxes, FLAGS.context or model.crop_context, FLAGS.fps)
     print(f"{given.num_found} of {given.info.num_frames} frames show the person, by boxes={given.box_mode}")
     if model.skeleton is None:

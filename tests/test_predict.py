@@ -12,9 +12,18 @@ import numpy as np
 import pytest
 
 from mcss_tf.data import video
+from mcss_tf.errors import InputError
 from mcss_tf.geometry.skeleton import HUMAN36M_17
+from mcss_tf.prediction.infer import predict_input
+from mcss_tf.prediction.inputs import Input
+from mcss_tf.prediction.results import new_folder, write_results
+from mcss_tf.serving.client_errors import ModelNotFoundError
+from mcss_tf.serving.exported import ExportedModel
+from mcss_tf.serving.remote import RemoteModel
 from tests.prediction.conftest import NUM_FRAMES, export_untrained, write_video
 from tests.prediction.test_bvh import read_bvh
+from tests.serving import grpc_server
+from tests.serving.rest_server import RestServer
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -63,6 +72,53 @@ def test_a_video_becomes_poses_motion_and_overlay(pose_model: Path, tmp_path: Pa
     assert again.returncode == 2
     assert again.stderr.splitlines()[-1].startswith("error: Results are never overwritten")
     assert "Traceback" not in again.stderr
+
+
+@pytest.mark.parametrize("scheme", ["", "http://"])
+def test_a_served_model_gives_the_same_results(pose_model: Path, tmp_path: Path, scheme: str) -> None:
+    walk = write_video(tmp_path / "walk.mp4")
+    served = grpc_server.ServedModel(pose_model)
+    server, port = grpc_server.start(served)
+    outputs = {name: tmp_path / name for name in ("here", "there")}
+    with RestServer(served) as rest:
+        address = f"{scheme}127.0.0.1:{rest.port if scheme else port}"
+        for name, model in (
+            ("here", ExportedModel(pose_model)),
+            ("there", RemoteModel(address, "mcss", pose_model)),
+        ):
+            given = Input(walk, "auto", model.crop_context, 30.0)
+            with new_folder(outputs[name]) as folder:
+                write_results(predict_input(model, given, 8, lambda count: None), {}, folder)
+    server.stop(None)
+    assert served.batches == [8, 8, 8, 6]
+    here, there = (np.load(folder / "poses.npz") for folder in outputs.values())
+    assert here.files == there.files
+    for name in ("frames", "joint_names", "edges", "boxes_px"):
+        np.testing.assert_array_equal(here[name], there[name])
+    np.testing.assert_allclose(there["embeddings"], here["embeddings"], atol=1e-5)
+    np.testing.assert_allclose(there["poses_mm"], here["poses_mm"], rtol=1e-4, atol=1e-2)
+
+
+def test_the_command_line_takes_a_server_in_place_of_a_model(pose_model: Path, tmp_path: Path) -> None:
+    walk = write_video(tmp_path / "walk.mp4")
+    server, port = grpc_server.start(grpc_server.ServedModel(pose_model))
+    given = (f"--input={walk}", f"--output={tmp_path / 'out'}", f"--metadata={pose_model}")
+    result = predict(f"--server=127.0.0.1:{port}", *given)
+    assert result.returncode == 0, result.stderr
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"poses.npz", "poses.json", "poses.csv", "motion.bvh", "overlay.mp4"}
+    head = json.loads((tmp_path / "out" / "poses.json").read_text())
+    assert head["model"] == f"127.0.0.1:{port}/mcss"
+    server.stop(None)
+
+
+def test_a_server_without_the_model_or_without_its_metadata(pose_model: Path) -> None:
+    server, port = grpc_server.start(grpc_server.ServedModel(pose_model))
+    with pytest.raises(ModelNotFoundError, match=r"Latest\(other\)"):
+        RemoteModel(f"127.0.0.1:{port}", "other")
+    with pytest.raises(InputError, match=r"does not carry them. Give its assets/mcss.json"):
+        RemoteModel(f"127.0.0.1:{port}", "mcss")
+    server.stop(None)
 
 
 @pytest.mark.slow

@@ -8,15 +8,18 @@ import numpy as np
 from mcss_tf.prediction.inputs import Crop, Input
 from mcss_tf.prediction.results import Prediction, with_root
 from mcss_tf.serving.exported import ExportedModel
+from mcss_tf.serving.remote import RemoteModel
 
 Advance = Callable[[int], None]
 
 
-def predict_input(model: ExportedModel, given: Input, batch_size: int, advance: Advance) -> Prediction:
+def predict_input(
+    model: ExportedModel | RemoteModel, given: Input, batch_size: int, advance: Advance
+) -> Prediction:
     """Embeds the person in every frame in which there is one, holding one batch of crops at a time.
 
     Args:
-        model: the exported model.
+        model: an exported model, loaded or served.
         given: the input; it has a person in at least one frame, or it could not have been opened.
         batch_size: crops per call of the model.
         advance: called with the number of frames after every batch.

@@ -65,3 +65,23 @@ class ExportedModel:
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """Maps uint8 images [B, H, W, 3] to `embedding` [B, D] and, with poses, `pose_mm` [B, K, 3]."""
         return {name: value.numpy() for name, value in self._images(images=tf.constant(images)).items()}
+
+
+def read_metadata(path: str | Path) -> dict[str, Any]:
+    """Reads what an export says about itself.
+
+    Args:
+        path: the export's folder, one of its versions, or its assets/mcss.json.
+
+    Raises:
+        InputError: there is none.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = (path if (path / METADATA).is_file() else newest(path)) / METADATA
+    if not path.is_file():
+        raise InputError(
+            f"Metadata are the file {METADATA} of an export. Received: {path}, which does not exist. "
+            "Give the folder that mcss_tf.export wrote, or that file."
+        )
+    return json.loads(path.read_text(encoding="utf-8"))
