@@ -1,6 +1,7 @@
 """Frames of a video, or of a folder of images, with the time at which each was taken."""
 
 import dataclasses
+import functools
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ import av
 import cv2
 import numpy as np
 
+from mcss_tf.data import crops, planes
 from mcss_tf.errors import InputError
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".avi", ".webm", ".mpg", ".mpeg")
@@ -30,11 +32,25 @@ class VideoInfo:
 
 @dataclasses.dataclass(frozen=True)
 class Frame:
-    """One frame: its number, its time after the first frame of its video, and how to get its pixels."""
+    """One frame: its number, its time after the first frame of its video, and how to get its pixels.
+
+    Attributes:
+        index: number of the frame.
+        time_s: after the first frame.
+        rgb: gives the whole frame, upright, uint8 [H, W, 3].
+        decoded: what the decoder gave; None for an image.
+    """
 
     index: int
     time_s: float
     rgb: Callable[[], np.ndarray]
+    decoded: av.VideoFrame | None = None
+
+    def crop(self, box_px: np.ndarray, size: int) -> np.ndarray:
+        """Returns the square x0, y0, x1, y1 as uint8 [size, size, 3], black beyond the frame."""
+        if self.decoded is None:
+            return crops.crop(self.rgb(), box_px, size)
+        return planes.crop_decoded(self.decoded, box_px, size)
 
 
 def natural_key(name: str) -> tuple:
@@ -177,17 +193,12 @@ def _read_video(path: Path, only_key_frames: bool = False) -> Iterator[Frame]:
             for decoded in container.decode(stream):
                 time_s = decoded.time if decoded.time is not None else count / float(stream.average_rate)
                 first_s = time_s if count == 0 else first_s
-                yield Frame(count, time_s - first_s, lambda decoded=decoded: _upright(decoded))
+                yield Frame(count, time_s - first_s, functools.partial(planes.upright, decoded), decoded)
                 count += 1
     except (av.error.FFmpegError, OSError) as error:
         raise _unreadable(path, error) from error
     if count == 0 or count < _MIN_DECODED_FRACTION * expected:
         raise _truncated(path, f"{count} frames", f"{expected} frames")
-
-
-def _upright(decoded: av.VideoFrame) -> np.ndarray:
-    """Pixels as a player shows them: phones store portrait videos lying down."""
-    return np.ascontiguousarray(np.rot90(decoded.to_ndarray(format="rgb24"), round(decoded.rotation / 90)))
 
 
 def _image_paths(path: Path) -> list[Path]:
@@ -213,7 +224,7 @@ def _probe_images(path: Path, fps: float | None) -> VideoInfo:
 
 def _read_images(path: Path, fps: float | None) -> Iterator[Frame]:
     for index, image in enumerate(_image_paths(path)):
-        yield Frame(index, index / fps, lambda image=image: _read_image(image))
+        yield Frame(index, index / fps, functools.cache(functools.partial(_read_image, image)))
 
 
 def _read_image(path: Path) -> np.ndarray:

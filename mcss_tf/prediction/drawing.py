@@ -8,9 +8,7 @@ from mcss_tf.geometry.skeleton import Skeleton
 PAPER = (250, 250, 248)
 INK = (60, 60, 66)
 FAINT = (222, 222, 220)
-_RIGHT = (214, 84, 50)
-_LEFT = (46, 108, 196)
-_MIDDLE = (110, 110, 118)
+_COLOURS = {"right": (214, 84, 50), "left": (46, 108, 196), "": (110, 110, 118)}
 _ELEVATION_DEG = 12.0
 
 
@@ -33,7 +31,7 @@ class SkeletonView:
         radius_mm = np.percentile(np.linalg.norm(poses_mm, axis=-1).max(axis=1), 95)
         self._scale = 0.44 * size / max(float(radius_mm), 1.0)
         self._floor_mm = float(np.percentile(poses_mm[..., 2].min(axis=1), 5))
-        self._colours = [_colour(name) for name in skeleton.joint_names]
+        self._colours = [_COLOURS[skeleton.side(joint)] for joint in range(skeleton.num_joints)]
         self._background = self._draw_floor(max(float(radius_mm), 1.0))
 
     def draw(self, pose_mm: np.ndarray) -> np.ndarray:
@@ -115,8 +113,3 @@ def _view_axes(azimuth_deg: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     level = np.array([-np.sin(azimuth), np.cos(azimuth), 0.0])
     forward = np.cos(elevation) * level - np.sin(elevation) * np.array([0.0, 0.0, 1.0])
     return right, np.cross(forward, right), forward
-
-
-def _colour(joint_name: str) -> tuple[int, int, int]:
-    name = joint_name.lower()
-    return _LEFT if "left" in name else _RIGHT if "right" in name else _MIDDLE

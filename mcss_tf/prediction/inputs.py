@@ -1,14 +1,15 @@
 """What people point `predict` at: a video, an image, or a folder of images; and where the person is in it."""
 
 import dataclasses
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import Image
 
-from mcss_tf.data import boxes, crops, video
+from mcss_tf.data import boxes, video
 from mcss_tf.errors import InputError
 
 
@@ -19,14 +20,14 @@ class Crop:
     Attributes:
         frame: number in the input.
         time_s: after the first frame.
-        rgb: uint8 [H, W, 3], the whole frame.
+        rgb: gives the whole frame, uint8 [H, W, 3].
         box_px: x0, y0, x1, y1 of the square; None where nobody was found.
         pixels: uint8 [size, size, 3], the crop; None where nobody was found.
     """
 
     frame: int
     time_s: float
-    rgb: np.ndarray
+    rgb: Callable[[], np.ndarray]
     box_px: np.ndarray | None
     pixels: np.ndarray | None
 
@@ -75,10 +76,9 @@ class Input:
     def crops(self, size: int) -> Iterator[Crop]:
         """Reads all frames in order, one at a time, with crops of `size` pixels."""
         for frame in self._frames():
-            rgb = frame.rgb()
-            box_px = self._box(frame.index, rgb)
-            pixels = None if box_px is None else crops.crop(rgb, box_px, size)
-            yield Crop(frame.index, frame.time_s, rgb, box_px, pixels)
+            box_px = self._box(frame)
+            pixels = None if box_px is None else frame.crop(box_px, size)
+            yield Crop(frame.index, frame.time_s, frame.rgb, box_px, pixels)
 
     @property
     def _camera(self) -> str:
@@ -97,7 +97,7 @@ class Input:
 
     def _frames(self) -> Iterator[video.Frame]:
         if self.is_image:
-            return iter([video.Frame(0, 0.0, self._read_image)])
+            return iter([video.Frame(0, 0.0, functools.cache(self._read_image))])
         return video.read_frames(self.path, self._fps)
 
     def _read_image(self) -> np.ndarray:
@@ -122,12 +122,15 @@ class Input:
         }
         return boxes.find_boxes(self.box_mode, self.path.parent, paths, infos, context)[self._camera]
 
-    def _box(self, frame: int, rgb: np.ndarray) -> np.ndarray | None:
+    def _box(self, frame: video.Frame) -> np.ndarray | None:
         if self._boxes_px is None:
-            return boxes.square(np.array([[0.0, 0.0, rgb.shape[1], rgb.shape[0]]]), 1.0)[0]
-        if frame >= len(self._boxes_px) or not np.isfinite(self._boxes_px[frame]).all():
+            # Separate pictures may differ in size; frames of a video do not.
+            is_video = frame.decoded is not None
+            height, width = (self.info.height, self.info.width) if is_video else frame.rgb().shape[:2]
+            return boxes.square(np.array([[0.0, 0.0, width, height]]), 1.0)[0]
+        if frame.index >= len(self._boxes_px) or not np.isfinite(self._boxes_px[frame.index]).all():
             return None
-        return self._boxes_px[frame]
+        return self._boxes_px[frame.index]
 
     def _check_one_size(self) -> None:
         sizes = set()

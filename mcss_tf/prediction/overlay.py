@@ -55,7 +55,7 @@ class OverlayPainter:
     def paint(self, crop: Crop) -> np.ndarray:
         """Returns the canvas, uint8 [height, width, 3], of one frame."""
         canvas = np.full((self.size[1], self.size[0], 3), PAPER, np.uint8)
-        canvas[: self._height, : self._width] = self._fit_frame(crop.rgb, crop.box_px)
+        canvas[: self._height, : self._width] = self._fit_frame(crop.rgb(), crop.box_px)
         text = f"frame {crop.frame}  {crop.time_s:.2f} s" + ("  no person" if crop.pixels is None else "")
         caption(canvas[: self._panel, : self._width], text)
         if crop.pixels is None:

@@ -80,11 +80,14 @@ def test_phone_videos_are_turned_upright(tmp_path):
     turned = np.array([0, 0x10000, 0, -0x10000, 0, 0, 0, 0, 0x40000000], ">i4").tobytes()
     path.write_bytes(content[:matrix] + turned + content[matrix + 36 :])
     info = video.probe(path)
-    upright = next(video.read_frames(path)).rgb()
+    frame = next(video.read_frames(path))
+    upright = frame.rgb()
     assert (info.width, info.height) == (48, 64)
     assert upright.shape == (64, 48, 3)
     expected = np.rot90(synthetic.picture(0.0), -1)
     assert np.abs(upright.astype(int) - expected).mean() < 6
+    crop = frame.crop(np.array([4.0, 10, 44, 50]), 40)
+    assert np.abs(crop.astype(int) - upright[10:50, 4:44]).mean() < 3
 
 
 def test_folder_of_images(tmp_path):

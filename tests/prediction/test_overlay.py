@@ -46,6 +46,14 @@ def test_from_the_left_side_what_is_in_front_of_the_person_is_on_the_left() -> N
     assert where(image, 2, 0)[0] < 50
 
 
+def test_sides_are_told_by_any_way_of_naming_them() -> None:
+    """OpenPose's `LWrist` is blue and `RWrist` red, like `left_wrist` and `right_wrist`."""
+    skeleton = Skeleton("short", ("Neck", "LWrist", "RWrist"), (-1, 0, 0))
+    pose = np.array([[0, 0, 0], [500, 0, 0], [-500, 0, 0]], np.float32)
+    image = SkeletonView(pose[None], skeleton, azimuth_deg=0, size=100).draw(pose)
+    assert where(image, 2, 0)[0] > 50 > where(image, 0, 2)[0]
+
+
 def test_equal_embeddings_are_bright_and_the_cross_marks_the_frame() -> None:
     embeddings = np.eye(2)[[0, 0, 1, 1]]
     image = DistanceMatrix(embeddings, 80).draw(1)
@@ -67,14 +75,14 @@ def test_the_box_is_drawn_where_it_is_and_a_frame_without_person_says_so() -> No
     )
     painter = OverlayPainter(prediction, 640, 480)
     rgb = np.zeros((480, 640, 3), np.uint8)
-    crop = Crop(3, 0.1, rgb, prediction.boxes_px[0], np.full((8, 8, 3), 180, np.uint8))
+    crop = Crop(3, 0.1, lambda: rgb, prediction.boxes_px[0], np.full((8, 8, 3), 180, np.uint8))
     canvas = painter.paint(crop)
     assert canvas.shape[:2][::-1] == painter.size
     scale = (painter.size[1]) / 480
     rows, columns = np.nonzero((canvas[:, : round(640 * scale)] == YELLOW).all(-1))
     for edge, positions in ((100, columns.min()), (300, columns.max()), (100, rows.min()), (300, rows.max())):
         assert positions == pytest.approx(edge * scale, abs=3)
-    empty = painter.paint(Crop(4, 0.2, rgb, None, None))
+    empty = painter.paint(Crop(4, 0.2, lambda: rgb, None, None))
     assert not (empty == YELLOW).all(-1).any()
     assert (empty[:, round(640 * scale) :] > 240).all()
 

@@ -6,19 +6,15 @@ import dataclasses
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mcss_tf.data import crops, video
+from mcss_tf.data import video
 from mcss_tf.data.boxes import square
 from mcss_tf.data.example import Instant
 from mcss_tf.data.sources.base import SequenceSpec
 from mcss_tf.errors import InputError
 from mcss_tf.geometry.skeleton import Skeleton, map_joints
-
-if TYPE_CHECKING:
-    pass
 
 _log = logging.getLogger(__name__)
 # A video that lacks more than this of its labels was cut off while it was copied.
@@ -228,7 +224,7 @@ def cropped_instants(
                 time_s=float(wanted / spec.frame_rate),
                 split=spec.split,
                 cameras=seen,
-                images=[crops.crop(frames[c].rgb(), squares[c][row], crop_size) for c in seen],
+                images=[frames[c].crop(squares[c][row], crop_size) for c in seen],
                 boxes_px=np.stack([squares[c][row] for c in seen]).astype(np.float32),
                 joints_mm=labels.joints_mm[row].astype(np.float32),
                 joint_mask=labels.joint_mask[row].astype(np.float32),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mcss_tf.data import boxes, crops, keypoints_io, synchrony, video
+from mcss_tf.data import boxes, keypoints_io, synchrony, video
 from mcss_tf.data.poses_io import Poses, read_poses
 from mcss_tf.data.records import Instant
 from mcss_tf.data.sources import recording_layout as layout
@@ -171,7 +171,7 @@ class RecordingsSource:
             split=spec.split_at(time_s),
             cameras=list(views),
             images=[
-                crops.crop(f.rgb(), square, self.options.crop_size)
+                f.crop(square, self.options.crop_size)
                 for f, square in zip(views.values(), squares, strict=True)
             ],
             boxes_px=np.stack(squares).astype(np.float32),
