@@ -10,6 +10,7 @@ import keras
 from keras import layers, ops
 
 from mcss_tf.errors import InputError
+from mcss_tf.models.layers import BatchNormalization, Conv2D
 
 # Blocks per stage, whether the block is the bottleneck of three convolutions.
 DEPTHS = {18: ((2, 2, 2, 2), False), 34: ((3, 4, 6, 3), False), 50: ((3, 4, 6, 3), True)}
@@ -99,10 +100,10 @@ def _conv(x: Any, filters: int, size: int, stride: int, name: str, padding: str 
     if stride > 1 and size > 1 and padding == "same":
         x = layers.ZeroPadding2D(size // 2, name=f"{name}.pad")(x)
         padding = "valid"
-    return layers.Conv2D(
-        filters, size, stride, padding, use_bias=False, kernel_initializer="he_normal", name=name
-    )(x)
+    return Conv2D(filters, size, stride, padding, use_bias=False, kernel_initializer="he_normal", name=name)(
+        x
+    )
 
 
 def _norm(x: Any, name: str, momentum: float) -> Any:
-    return layers.BatchNormalization(momentum=momentum, epsilon=1e-5, center=False, scale=False, name=name)(x)
+    return BatchNormalization(momentum=momentum, epsilon=1e-5, name=name)(x)
