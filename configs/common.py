@@ -23,12 +23,16 @@ def get_config() -> ConfigDict:
 
     config.batch = ConfigDict()
     config.batch.num_pairs = 66
+    config.batch.subjects = "one"  # [S]; "mixed": the pairs of a batch are of any subject
     config.batch.num_labelled = 22  # [S]
     config.batch.min_gap_s = "auto"  # seconds between instants of a batch; "auto": the largest up to 1
     config.labels = ConfigDict()
     config.labels.subjects = "all"  # whose 3D poses are used: all, none, or names like S1,S5
     config.labels.fraction = 1.0  # of their posed instants
     config.labels.seed = 0
+    config.labels.target = "canonical"  # [S]; global or camera: axes of the world or of the camera
+    config.data = ConfigDict()
+    config.data.without_cameras = ""  # names of cameras that training does not see, like cam03,cam04
 
     # Largest random changes, drawn for every image on its own; all 0: none, as in the paper.
     config.augment = ConfigDict()
@@ -65,6 +69,7 @@ def get_config() -> ConfigDict:
     config.validation.patience = 0  # validations without a better one after which the run ends; 0: none
 
     config.train = ConfigDict()
+    config.train.init_from = ""  # workdir of a finished run to go on from with its weights
     config.train.steps = 0  # > 0: that many, whatever the epochs
     config.train.epochs = 40  # [S]
     config.train.learning_rate = 1e-3

@@ -70,9 +70,10 @@ def evaluate(
     beside = None if baseline is None else _load_baseline(Path(baseline), dataset, split)
     if run.config.method == "lifting":
         return _evaluate_lifting(run, Path(workdir), dataset, split, suffix, beside)
-    images = embed(run.model, dataset, split, batch_size)
+    target = run.config.labels.get("target", "canonical")
+    images = embed(run.model, dataset, split, batch_size, target)
     metrics = {
-        "evaluated": _describe(workdir, run, dataset, split, images),
+        "evaluated": {**_describe(workdir, run, dataset, split, images), "target": target},
         **measure(images, len(dataset.cameras), max_queries, seed),
     }
     files.write_json(Path(workdir) / f"metrics{suffix}.json", metrics)

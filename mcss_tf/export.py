@@ -9,7 +9,7 @@ from absl import app, flags
 import mcss_tf.startup  # noqa: F401  (before TensorFlow is imported)
 from mcss_tf.errors import InputError
 from mcss_tf.serving import lifting, refinement, saved_model
-from mcss_tf.serving.metadata import describe_run
+from mcss_tf.serving.metadata import check_target, describe_run
 from mcss_tf.training.workdir import load_run
 
 FLAGS = flags.FLAGS
@@ -29,6 +29,7 @@ def main(argv: Sequence[str]) -> int:
         elif run.config.method == "lifting":
             metadata, served = lifting.describe_lifting(run.model, run.info), lifting.served(run.model)
         else:
+            check_target(run.config)
             metadata, served = describe_run(run.model, run.info), None
         version = saved_model.write(run.model, metadata, Path(FLAGS.output), served)
     except InputError as error:

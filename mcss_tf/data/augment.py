@@ -98,6 +98,14 @@ def flip_canonical(
     return canonical * (mask[..., None] > 0), mask.astype(joint_mask.dtype)
 
 
+def flip_camera(
+    pose_mm: np.ndarray, joint_mask: np.ndarray, skeleton: Skeleton
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mirrors poses [..., J, 3] in the axes of a camera: left and right change places, x its sign."""
+    mirror = list(skeleton.mirror)
+    return pose_mm[..., mirror, :] * np.array([-1, 1, 1], pose_mm.dtype), joint_mask[..., mirror]
+
+
 class _Draws:
     """A stream of random numbers that depends on nothing but its seed."""
 

@@ -11,6 +11,7 @@ import tensorflow as tf
 from mcss_tf.data import augment, pairs
 from mcss_tf.data.augment import Augmentation
 from mcss_tf.data.dataset import PreparedDataset
+from mcss_tf.data.targets import PoseTargets
 from mcss_tf.errors import InputError
 
 _NUM_STEPS = np.iinfo(np.int64).max
@@ -30,6 +31,8 @@ def train_batches(
     start_step: int = 0,
     shard: tuple[int, int] = (0, 1),
     augmentation: Augmentation | None = None,
+    target: str = "canonical",
+    is_mixed: bool = False,
 ) -> tf.data.Dataset:
     """Returns endless training batches; batch k depends on the seed and k alone.
 
@@ -44,23 +47,33 @@ def train_batches(
         start_step: number of the first batch, for resumed runs.
         shard: (index, count): this worker's part of every batch; M and L are those of all workers together.
         augmentation: random changes of the images; None for none.
+        target: frame of the poses, one of `targets.FRAMES`.
+        is_mixed: whether the instants of a batch are of any subject; see `pairs.plan_epoch`.
 
     Returns:
         A dataset of dicts, J joints, without the keys of which there are 0 (M and L divided by the workers):
           "anchor_image", "positive_image": uint8 [M, S, S, 3];
           "group": int32 [M], row of the instant: equal groups show the same instant;
           "labelled_image": uint8 [L, S, S, 3];
-          "pose_mm": float32 [L, J-1, 3], canonical, non-root joints in skeleton order;
+          "pose_mm": float32 [L, J-1, 3], in the target's frame, non-root joints in skeleton order;
           "pose_mask": float32 [L, J-1], 1 where the joint is labelled;
           "step": int64 [].
 
     Raises:
-        InputError: if the train split is empty, M or L cannot be filled, or do not divide by the workers.
+        InputError: if the train split is empty, M or L cannot be filled, or do not divide by the workers,
+            or images are mirrored where the target is global.
     """
     _check_sizes(image_size, num_pairs, num_labelled, start_step, shard)
     dataset.require("train")
     options = augmentation or Augmentation()
-    source = _Batches(dataset, num_pairs, num_labelled, min_gap_s, labels, seed, shard, options)
+    if options.flip and target == "global":
+        raise InputError(
+            "A mirrored image has no pose in the axes of the world. Received: augment.flip="
+            f"{options.flip}, labels.target=global. Set augment.flip to 0."
+        )
+    source = _Batches(
+        dataset, num_pairs, num_labelled, min_gap_s, labels, seed, shard, options, target, is_mixed
+    )
     source.plan(start_step)  # what cannot be planned is refused here, not in the middle of training
     num_pairs, num_labelled = num_pairs // shard[1], num_labelled // shard[1]
     steps = tf.data.Dataset.range(start_step, _NUM_STEPS)
@@ -84,6 +97,7 @@ def image_batches(
     batch_size: int,
     cameras: Sequence[str] | None = None,
     rows: np.ndarray | None = None,
+    target: str = "canonical",
 ) -> tf.data.Dataset:
     """Returns every image of a split once, row by row, camera by camera.
 
@@ -94,15 +108,17 @@ def image_batches(
         batch_size: B; the last batch may be smaller.
         cameras: names of the views to take; None for all.
         rows: rows of the index to take, all of `split`; None for all.
+        target: frame of the poses, one of `targets.FRAMES`.
 
     Returns:
         A finite dataset of dicts: "image" uint8 [B, S, S, 3], "row" int64 [B], "camera" int32 [B],
-        "pose_mm" float32 [B, J-1, 3] canonical, "pose_mask" float32 [B, J-1], "has_pose" bool [B].
+        "pose_mm" float32 [B, J-1, 3] in that frame, "pose_mask" float32 [B, J-1], "has_pose" bool [B].
 
     Raises:
         InputError: if a camera is unknown, a row is not of the split, or no image is left.
     """
     rows, ids = _select_images(dataset, split, cameras, rows)
+    targets = PoseTargets(dataset, target, rows)
     order = tf.data.Dataset.from_tensor_slices((rows, ids)).batch(batch_size)
 
     def read(rows: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
@@ -115,11 +131,17 @@ def image_batches(
         deterministic=True,
     )
     batches = tf.data.Dataset.zip(images.batch(batch_size), order)
-    return batches.map(functools.partial(_describe, dataset=dataset)).prefetch(_PREFETCHED_BATCHES)
+    describe = functools.partial(_describe, dataset=dataset, targets=targets)
+    return batches.map(describe).prefetch(_PREFETCHED_BATCHES)
 
 
 def steps_per_epoch(
-    dataset: PreparedDataset, *, num_pairs: int, num_labelled: int, labels: Any = "all"
+    dataset: PreparedDataset,
+    *,
+    num_pairs: int,
+    num_labelled: int,
+    labels: Any = "all",
+    is_mixed: bool = False,
 ) -> int:
     """Returns the steps of one epoch of `train_batches`; see `pairs.steps_per_epoch`."""
     return pairs.steps_per_epoch(
@@ -128,23 +150,29 @@ def steps_per_epoch(
         num_pairs=num_pairs,
         num_labelled=num_labelled,
         labelled_rows=_labelled_rows(dataset, labels, num_labelled),
+        is_mixed=is_mixed,
     )
 
 
 class _Batches:
     """What the steps of training need, as functions of the step."""
 
-    def __init__(self, dataset, num_pairs, num_labelled, min_gap_s, labels, seed, shard, options):
+    def __init__(
+        self, dataset, num_pairs, num_labelled, min_gap_s, labels, seed, shard, options, target, is_mixed
+    ):
         self._dataset = dataset
         self._shard = shard
         self._seed = seed
         self._options = options
         rows = dataset.split_rows("train")
         labelled = _labelled_rows(dataset, labels, num_labelled)
+        self._target = target
+        self._targets = PoseTargets(dataset, target, labelled)
         counts = {"num_pairs": num_pairs, "num_labelled": num_labelled, "labelled_rows": labelled}
+        counts["is_mixed"] = is_mixed
         gap = 0.0
         if num_pairs:
-            gap = pairs.resolve_min_gap(dataset.index, rows, num_pairs, min_gap_s, dataset.subjects)
+            gap = pairs.resolve_min_gap(dataset.index, rows, num_pairs, min_gap_s, dataset.subjects, is_mixed)
         self._steps_per_epoch = pairs.steps_per_epoch(dataset.index, rows, **counts)
         plan = functools.partial(pairs.plan_epoch, dataset.index, rows, **counts, min_gap_s=gap, seed=seed)
         # Two, because reading runs ahead into the next epoch while targets of this one are still asked for.
@@ -199,12 +227,13 @@ class _Batches:
         return jpegs, seeds, np.concatenate([flip_pair, flip_pair, flip_labelled])
 
     def _look_up(self, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        rows, _, labelled_rows, _ = self._step(step)
-        skeleton, index = self._dataset.skeleton, self._dataset.index
-        pose_mm, mask = index.canonical_mm[labelled_rows], index.joint_mask[labelled_rows]
+        rows, _, labelled_rows, labelled_cameras = self._step(step)
+        skeleton = self._dataset.skeleton
+        pose_mm, mask = self._targets(labelled_rows, labelled_cameras)
         _, flip_labelled = self._flips(step, len(rows), len(labelled_rows))
         if flip_labelled.any():
-            flipped_mm, flipped_mask = augment.flip_canonical(pose_mm, mask, skeleton)
+            flip = augment.flip_canonical if self._target == "canonical" else augment.flip_camera
+            flipped_mm, flipped_mask = flip(pose_mm, mask, skeleton)
             pose_mm = np.where(flip_labelled[:, None, None], flipped_mm, pose_mm)
             mask = np.where(flip_labelled[:, None], flipped_mask, mask)
         non_root = list(skeleton.non_root)
@@ -264,15 +293,18 @@ def _reader(dataset: PreparedDataset):
     return lambda rows, cameras: np.array(dataset.read_images(rows, cameras), object)
 
 
-def _describe(image: tf.Tensor, order: tuple, *, dataset: PreparedDataset) -> dict[str, tf.Tensor]:
+def _describe(
+    image: tf.Tensor, order: tuple, *, dataset: PreparedDataset, targets: PoseTargets
+) -> dict[str, tf.Tensor]:
     row, camera = order
     index, non_root = dataset.index, list(dataset.skeleton.non_root)
 
-    def look_up(row: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return index.canonical_mm[row][:, non_root], index.joint_mask[row][:, non_root], index.has_pose[row]
+    def look_up(row: np.ndarray, camera: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        poses_mm, mask = targets(row, camera)
+        return poses_mm[:, non_root], mask[:, non_root], index.has_pose[row]
 
     dtypes = (tf.float32, tf.float32, tf.bool)
-    pose_mm, mask, has_pose = tf.numpy_function(look_up, [row], dtypes, stateful=False)
+    pose_mm, mask, has_pose = tf.numpy_function(look_up, [row, camera], dtypes, stateful=False)
     return {
         "image": image,
         "row": row,

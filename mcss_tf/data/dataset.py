@@ -131,6 +131,22 @@ class PreparedDataset:
         """Returns the same dataset seen through another index of the same records."""
         return PreparedDataset(self.path, self.metadata, index, self.checksum)
 
+    def without_cameras(self, names: Sequence[str]) -> "PreparedDataset":
+        """Returns the same dataset without the images of some cameras; nothing on disk changes.
+
+        Raises:
+            InputError: a camera is not the dataset's, or none is left.
+        """
+        unknown = [name for name in names if name not in self.cameras]
+        if unknown or len(set(names)) == len(self.cameras):
+            raise InputError(
+                f"Cameras to leave out are some of {', '.join(self.cameras)}, not all. "
+                f"Received: {', '.join(names)}. Correct data.without_cameras."
+            )
+        length = self.index.image_length.copy()
+        length[:, [self.cameras.index(name) for name in names]] = 0
+        return self.with_index(dataclasses.replace(self.index, image_length=length))
+
     def split_rows(self, split: str) -> np.ndarray:
         """Returns the rows of the index (int64, ascending) that belong to `split`."""
         names = (*SPLITS, VALIDATION)

@@ -1,8 +1,8 @@
 """Which instants, views and labelled images form each batch: drawn from the index alone, by seed and epoch.
 
-One subject per metric batch; M distinct instants, pairwise at least `min_gap_s` apart within a sequence; two
-distinct views of each (MCSS, Section 3.1). All of it is NumPy, so a plan can be made, tested and resumed
-without reading one image.
+One subject per metric batch, or any; M distinct instants, pairwise at least `min_gap_s` apart within a
+sequence; two distinct views of each (MCSS, Section 3.1). All of it is NumPy, so a plan can be made, tested
+and resumed without reading one image.
 """
 
 import dataclasses
@@ -28,7 +28,7 @@ class EpochPlan:
     """One epoch of batches (K steps, M pairs, L labelled images).
 
     Attributes:
-        subject: int32 [K], subject of the metric batch; -1 without metric batches.
+        subject: int32 [K], subject of the metric batch; -1 where it is mixed or there is none.
         rows: int64 [K, M], rows of the index.
         cameras: int32 [K, M, 2], camera ids of anchor and positive.
         labelled_rows: int64 [K, L].
@@ -51,6 +51,7 @@ def resolve_min_gap(
     num_pairs: int,
     requested: float | str,
     subjects: Sequence[str] | None = None,
+    is_mixed: bool = False,
 ) -> float:
     """Returns the gap between the instants of a batch, and makes sure that every subject can fill a batch.
 
@@ -60,6 +61,7 @@ def resolve_min_gap(
         num_pairs: M, instants per metric batch.
         requested: seconds; or "auto", the largest gap up to 1 s with which every subject has M instants.
         subjects: names for the error message.
+        is_mixed: whether a batch takes instants of any subject.
 
     Returns:
         Seconds, to a microsecond.
@@ -67,7 +69,7 @@ def resolve_min_gap(
     Raises:
         InputError: if a subject has fewer than M instants that far apart ("auto": M instants at all).
     """
-    subject_timelines = timelines(index, rows)
+    subject_timelines = timelines(index, rows, is_mixed)
     if requested == "auto":
         low, high = 0, microseconds(MAX_AUTO_GAP_S)
         while low < high:  # the number of instants falls as the gap grows
@@ -81,7 +83,8 @@ def resolve_min_gap(
         raise InputError(f'min_gap_s must be seconds >= 0, or "auto". Received: {requested!r}.')
     else:
         gap = microseconds(requested)
-    counts = {_name(t.subject, subjects): t.capacity(gap) for t in subject_timelines}
+    names = ["all subjects" if is_mixed else _name(t.subject, subjects) for t in subject_timelines]
+    counts = {name: t.capacity(gap) for name, t in zip(names, subject_timelines, strict=True)}
     short = {name: count for name, count in counts.items() if count < num_pairs}
     if short or not counts:
         raise InputError(
@@ -93,15 +96,22 @@ def resolve_min_gap(
 
 
 def steps_per_epoch(
-    index: Index, rows: np.ndarray, *, num_pairs: int, num_labelled: int, labelled_rows: np.ndarray
+    index: Index,
+    rows: np.ndarray,
+    *,
+    num_pairs: int,
+    num_labelled: int,
+    labelled_rows: np.ndarray,
+    is_mixed: bool = False,
 ) -> int:
     """Returns K, the steps of an epoch.
 
-    With metric pairs: sum over subjects of ceil(n / M), n the subject's instants seen by two cameras or more.
+    With metric pairs: sum over subjects of ceil(n / M), n the subject's instants seen by two cameras or more;
+    mixed: ceil(n / M) of all.
     Without: ceil(n / L), n the labelled images.
     """
     if num_pairs:
-        return sum(-(-len(t.rows) // num_pairs) for t in timelines(index, rows))
+        return sum(-(-len(t.rows) // num_pairs) for t in timelines(index, rows, is_mixed))
     if num_labelled:
         return -(-int(index.is_present()[labelled_rows].sum()) // num_labelled)
     raise InputError("A batch needs metric pairs or labelled images. Received: num_pairs=0, num_labelled=0.")
@@ -117,6 +127,7 @@ def plan_epoch(
     min_gap_s: float,
     seed: int,
     epoch: int,
+    is_mixed: bool = False,
 ) -> EpochPlan:
     """Draws all batches of one epoch, the same ones for the same arguments.
 
@@ -136,14 +147,20 @@ def plan_epoch(
         min_gap_s: as `resolve_min_gap` returned it.
         seed: of the run.
         epoch: from 0.
+        is_mixed: takes the instants of a batch from all subjects together; `subject` is then -1.
 
     Raises:
         InputError: if a subject has too few instants, or no image is labelled where L > 0.
     """
     num_steps = steps_per_epoch(
-        index, rows, num_pairs=num_pairs, num_labelled=num_labelled, labelled_rows=labelled_rows
+        index,
+        rows,
+        num_pairs=num_pairs,
+        num_labelled=num_labelled,
+        labelled_rows=labelled_rows,
+        is_mixed=is_mixed,
     )
-    subject, drawn = _draw_instants(index, rows, num_pairs, min_gap_s, seed, epoch, num_steps)
+    subject, drawn = _draw_instants(index, rows, num_pairs, min_gap_s, seed, epoch, num_steps, is_mixed)
     images = _labelled_images(index, labelled_rows, num_labelled)
     labelled = images[_cycle(len(images), epoch * num_steps * num_labelled, num_steps * num_labelled, seed)]
     labelled = labelled.reshape(num_steps, num_labelled, 2)
@@ -157,18 +174,25 @@ def plan_epoch(
 
 
 def _draw_instants(
-    index: Index, rows: np.ndarray, num_pairs: int, min_gap_s: float, seed: int, epoch: int, num_steps: int
+    index: Index,
+    rows: np.ndarray,
+    num_pairs: int,
+    min_gap_s: float,
+    seed: int,
+    epoch: int,
+    num_steps: int,
+    is_mixed: bool,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns subjects [K] and rows [K, M] of the metric batches in shuffled order."""
     if not num_pairs:
         return np.full(num_steps, -1, np.int32), np.zeros((num_steps, 0), np.int64)
-    resolve_min_gap(index, rows, num_pairs, min_gap_s)
+    resolve_min_gap(index, rows, num_pairs, min_gap_s, is_mixed=is_mixed)
     subjects, batches = [], []
-    for timeline in timelines(index, rows):
+    for timeline in timelines(index, rows, is_mixed):
         rng = np.random.default_rng([seed, epoch, _INSTANTS, timeline.subject])
         positions = draw_subject(timeline.successors(microseconds(min_gap_s)), num_pairs, rng)
         batches.append(timeline.rows[positions])
-        subjects.append(np.full(len(positions), timeline.subject, np.int32))
+        subjects.append(np.full(len(positions), -1 if is_mixed else timeline.subject, np.int32))
     order = np.random.default_rng([seed, epoch, _ORDER]).permutation(num_steps)
     return np.concatenate(subjects)[order], np.concatenate(batches)[order]
 

@@ -42,9 +42,12 @@ class Timeline:
         return pack(self.successors(gap), 0, len(self.rows), enough)
 
 
-def timelines(index: Index, rows: np.ndarray) -> list[Timeline]:
+def timelines(index: Index, rows: np.ndarray, is_mixed: bool = False) -> list[Timeline]:
+    """Returns the timeline of every subject, or one of all subjects together, named after the first."""
     rows = np.asarray(rows, np.int64)
     rows = rows[index.is_present()[rows].sum(1) >= 2]
+    if is_mixed:
+        return [Timeline(index, rows)] if len(rows) else []
     return [Timeline(index, rows[index.subject[rows] == s]) for s in np.unique(index.subject[rows])]
 
 

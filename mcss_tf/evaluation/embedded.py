@@ -16,8 +16,8 @@ class EmbeddedSplit:
 
     Attributes:
         embedding: [N, D] float32.
-        predicted_mm: [N, J-1, 3] float32, canonical; None for a model without a pose head.
-        pose_mm: [N, J-1, 3] float32, canonical truth; 0 where absent.
+        predicted_mm: [N, J-1, 3] float32, in the frame of `pose_mm`; None for a model without a pose head.
+        pose_mm: [N, J-1, 3] float32, truth in the frame that the model learnt; 0 where absent.
         pose_mask: [N, J-1] float32, 1 where the joint was observed.
         has_pose: [N] bool.
         row: [N] int64, the instant's row in the dataset's index.
@@ -46,7 +46,9 @@ class EmbeddedSplit:
         return len(self.embedding)
 
 
-def embed(model: Any, dataset: PreparedDataset, split: str, batch_size: int = 64) -> EmbeddedSplit:
+def embed(
+    model: Any, dataset: PreparedDataset, split: str, batch_size: int = 64, target: str = "canonical"
+) -> EmbeddedSplit:
     """Runs a model over every image of a split.
 
     Args:
@@ -55,6 +57,7 @@ def embed(model: Any, dataset: PreparedDataset, split: str, batch_size: int = 64
         dataset: prepared dataset.
         split: "train" or "test".
         batch_size: images per step; changes speed and memory only.
+        target: frame of the poses that the model was trained on, one of `data.targets.FRAMES`.
 
     Returns:
         The split in memory: about 1 kB per image.
@@ -69,7 +72,8 @@ def embed(model: Any, dataset: PreparedDataset, split: str, batch_size: int = 64
         input_signature=[tf.TensorSpec([None, image_size, image_size, 3], tf.uint8)],
     )
     collected: dict[str, list[np.ndarray]] = {}
-    for batch in image_batches(dataset, split, image_size=image_size, batch_size=batch_size):
+    sizes = {"image_size": image_size, "batch_size": batch_size}
+    for batch in image_batches(dataset, split, **sizes, target=target):
         outputs = {f"model/{name}": value for name, value in forward(batch["image"]).items()}
         for name, value in ({k: v for k, v in batch.items() if k != "image"} | outputs).items():
             collected.setdefault(name, []).append(value.numpy())

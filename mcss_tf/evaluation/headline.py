@@ -19,14 +19,16 @@ def headline_names(dataset: PreparedDataset, split: str, has_pose_head: bool) ->
     return (*names, SYNC_METRIC) if _has_sync(dataset, rows) else names
 
 
-def headline(model: keras.Model, dataset: PreparedDataset, split: str) -> dict[str, float]:
-    """Runs an MCSS model over a split.
+def headline(
+    model: keras.Model, dataset: PreparedDataset, split: str, target: str = "canonical"
+) -> dict[str, float]:
+    """Runs an MCSS model over a split; `target` is the frame of its poses.
 
     Returns:
         Those that the split allows (`headline_names`): the means of `pose.pose_metrics`, and `sync_hit_at_1`
         of `sync.sync_metrics`.
     """
-    images = embed(model, dataset, split)
+    images = embed(model, dataset, split, target=target)
     found = {}
     if images.predicted_mm is not None and images.has_pose.any():
         posed = images.has_pose

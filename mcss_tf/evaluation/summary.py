@@ -90,8 +90,9 @@ def _pose_table(runs: list[dict[str, Any]], names: list[str]) -> Table:
         values = [_get(run, f"pose.{key}") for run in runs]
         if any(value is not None for value in values):
             rows.append([f"{name} (%), higher is better", *map(number, values)])
+    target = _get(runs[0], "evaluated.target") or "canonical"
     return Table(
-        "Canonical 3D pose",
+        "Canonical 3D pose" if target == "canonical" else f"3D pose in the axes of the {target} frame",
         ["lower is better", *names],
         rows,
         "Means over the joints other than the root (16 of Human3.6M's 17), over all images with a pose.",

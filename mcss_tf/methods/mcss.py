@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from mcss_tf.data import batches, pairs
 from mcss_tf.data.augment import Augmentation
 from mcss_tf.data.dataset import VALIDATION, PreparedDataset
+from mcss_tf.data.targets import PoseTargets
 from mcss_tf.errors import InputError
 from mcss_tf.evaluation.headline import headline, headline_names
 from mcss_tf.losses.contrastive import multiview_contrastive_loss
@@ -18,6 +19,7 @@ from mcss_tf.models.heads import build_mcss_model, standardised_l1
 from mcss_tf.models.weights import load_imagenet_weights
 from mcss_tf.ops import hardest_negatives
 from mcss_tf.training.schedules import Ramp
+from mcss_tf.training.workdir import load_run
 
 NUM_PICTURE_ROWS = 8
 
@@ -34,11 +36,15 @@ class MCSS:
         dataset: a prepared one; its train split is used.
 
     Raises:
-        InputError: the baseline without labels, or a min_gap_s that is neither "auto" nor a number.
+        InputError: the baseline without labels, a min_gap_s that is neither "auto" nor a number,
+            batch.subjects that is neither "one" nor "mixed", or cameras to leave out that are not there.
     """
 
     def __init__(self, config: ConfigDict, dataset: PreparedDataset):
+        without = [name.strip() for name in config.data.without_cameras.split(",") if name.strip()]
+        dataset = dataset.without_cameras(without)
         self._config, self._dataset = config, dataset
+        self._is_mixed = _is_mixed(config.batch.subjects)
         self._image_size = config.image_size or dataset.crop_size
         self._labels = label_options(config.labels)
         self._label_rows = pairs.labelled_rows(dataset, self._labels)
@@ -59,6 +65,7 @@ class MCSS:
             num_pairs=self._num_pairs,
             num_labelled=self._num_labelled,
             labelled_rows=self._label_rows,
+            is_mixed=self._is_mixed,
         )
 
     def describe(self) -> str:
@@ -73,6 +80,8 @@ class MCSS:
     def build_model(self) -> keras.Model:
         """Builds the network, its target standardisation set and its backbone initialised as configured."""
         config = self._config
+        if config.train.init_from:
+            return self._load_model(config.train.init_from)
         joints = list(self._dataset.skeleton.non_root)
         model = build_mcss_model(
             self._image_size,
@@ -83,12 +92,25 @@ class MCSS:
             batch_norm_momentum=config.backbone.batch_norm_momentum,
         )
         if self._num_labelled:
-            index, rows = self._dataset.index, self._label_rows
-            model.get_layer("pose_mm").adapt(
-                index.canonical_mm[rows][:, joints], index.joint_mask[rows][:, joints]
-            )
+            rows, cameras = np.nonzero(self._dataset.index.is_present()[self._label_rows])
+            targets = PoseTargets(self._dataset, config.labels.target, self._label_rows)
+            poses_mm, mask = targets(self._label_rows[rows], cameras)
+            model.get_layer("pose_mm").adapt(poses_mm[:, joints], mask[:, joints])
         if config.backbone.weights:
             load_imagenet_weights(model.get_layer("backbone"), config.backbone.weights)
+        return model
+
+    def _load_model(self, workdir: str) -> keras.Model:
+        """Loads the model of a finished run; where nothing is labelled, its pose head stays as it is."""
+        model = load_run(workdir).model
+        if model.input.shape[1] != self._image_size or (self._num_labelled and "pose_mm" not in model.output):
+            raise InputError(
+                f"train.init_from is a run on images of {self._image_size} pixels, with a pose head where "
+                f"there are labels. Received: {workdir} with {model.input.shape[1]} pixels and "
+                f"{', '.join(model.output)}. Set image_size to its size, or labels.subjects to none."
+            )
+        if not self._num_labelled and "pose_mm" in model.output:
+            model.get_layer("pose_linear").trainable = False
         return model
 
     def train_batches(self, start_step: int) -> tf.data.Dataset:
@@ -103,6 +125,8 @@ class MCSS:
             seed=self._config.seed,
             start_step=start_step,
             augmentation=Augmentation(**self._config.augment),
+            target=self._config.labels.target,
+            is_mixed=self._is_mixed,
         )
 
     def losses(self, model: keras.Model, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -149,7 +173,7 @@ class MCSS:
 
     def validate(self, model: keras.Model) -> dict[str, float]:
         """Measures a model on the instants that are held out."""
-        return headline(model, self._dataset, VALIDATION)
+        return headline(model, self._dataset, VALIDATION, self._config.labels.target)
 
     def find_collapse(self, means: Mapping[str, float]) -> str | None:
         """Returns what has collapsed in an interval's means, or None."""
@@ -190,8 +214,19 @@ class MCSS:
             ) from error
         rows = self._dataset.split_rows("train")
         return pairs.resolve_min_gap(
-            self._dataset.index, rows, self._config.batch.num_pairs, requested, self._dataset.subjects
+            self._dataset.index,
+            rows,
+            self._config.batch.num_pairs,
+            requested,
+            self._dataset.subjects,
+            self._is_mixed,
         )
+
+
+def _is_mixed(subjects: str) -> bool:
+    if subjects not in ("one", "mixed"):
+        raise InputError(f'batch.subjects must be "one" or "mixed". Received: {subjects!r}. Choose one.')
+    return subjects == "mixed"
 
 
 def label_options(labels: ConfigDict) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import numpy as np
 
 import mcss_tf
 from mcss_tf.data.sources.recordings import RecordingOptions
+from mcss_tf.errors import InputError
 from mcss_tf.geometry.skeleton import Skeleton
 from mcss_tf.serving.signatures import describe
 
@@ -48,6 +49,16 @@ def describe_run(model: keras.Model, info: dict[str, Any]) -> dict[str, Any]:
     dataset = info["dataset"]
     crop = {**dataset["crop"], "context": dataset["crop"]["context"] or RecordingOptions.context}
     return build_metadata(model, Skeleton.from_json(dataset["skeleton"]), crop, info)
+
+
+def check_target(config: Any) -> None:
+    """Raises InputError where a run's poses are not canonical, as an exported model promises."""
+    target = config.labels.get("target", "canonical")
+    if target != "canonical":
+        raise InputError(
+            f"An exported model gives canonical poses. Received: a run with labels.target={target}. "
+            "Train with labels.target=canonical."
+        )
 
 
 def _describe_pose(model: keras.Model, skeleton: Skeleton) -> dict[str, Any]:

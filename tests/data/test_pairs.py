@@ -337,3 +337,35 @@ def test_an_unlabelled_dataset_has_no_labelled_rows(tmp_path):
 def test_wrong_labels_are_refused(dataset, labels, message):
     with pytest.raises(InputError, match=message):
         pairs.labelled_rows(dataset, labels)
+
+
+def test_mixed_batches_take_instants_of_all_subjects_and_keep_the_gap():
+    times = np.tile(np.arange(30) * 0.5, 3)
+    subject = np.repeat([0, 1, 2], 30)
+    index = make_index(times, subject=subject, sequence=subject)
+    options = {"num_pairs": 10, "num_labelled": 0, "labelled_rows": NONE, "min_gap_s": 1.0, "is_mixed": True}
+    drawn = pairs.plan_epoch(index, np.arange(90), **options, seed=0, epoch=0)
+    assert (drawn.subject == -1).all()
+    assert len(drawn) == 9  # one timeline of 90 instants, not three of 30
+    assert (np.bincount(drawn.rows.ravel(), minlength=90) > 0).mean() > 0.9
+    for rows in drawn.rows:
+        assert len(set(subject[rows])) > 1
+        for one, other in itertools.combinations(rows, 2):
+            assert subject[one] != subject[other] or abs(times[one] - times[other]) >= 1.0
+    assert gap(index, 45, "auto", is_mixed=True) == 1.0
+    with pytest.raises(InputError, match=r"Received: at most \{'all subjects': 45\}"):
+        gap(index, 46, 1.0, is_mixed=True)
+
+
+def test_no_batch_uses_a_camera_that_is_left_out(tmp_path):
+    dataset = make_tiny_dataset(tmp_path / "data", instants=8)
+    index = dataset.without_cameras(["cam1"]).index
+    drawn = pairs.plan_epoch(
+        index, np.arange(len(index)), num_pairs=4, num_labelled=5, labelled_rows=np.arange(8),
+        min_gap_s=0.5, seed=0, epoch=0,
+    )  # fmt: skip
+    assert set(drawn.cameras.ravel()) == set(drawn.labelled_cameras.ravel()) == {0, 2}
+    assert dataset.index.is_present().all()
+    for names in (["cam7"], ["cam0", "cam1", "cam2"]):
+        with pytest.raises(InputError, match=r"some of cam0, cam1, cam2, not all. Received: cam"):
+            dataset.without_cameras(names)

@@ -9,6 +9,8 @@ from mcss_tf import methods
 from mcss_tf.errors import InputError
 from mcss_tf.losses.contrastive import multiview_contrastive_loss
 from mcss_tf.methods.mcss import label_options, spread
+from mcss_tf.training.loop import train
+from mcss_tf.training.workdir import open_workdir
 from tests.helpers import make_tiny_dataset
 
 
@@ -157,3 +159,42 @@ def test_labels_are_words_or_names():
     assert label_options(labels) == {"subjects": "all", "fraction": 1.0, "seed": 0}
     labels.subjects = "S1, S5"
     assert label_options(labels)["subjects"] == ["S1", "S5"]
+
+
+def test_cameras_that_are_left_out_are_not_read(dataset):
+    config = tiny.get_config()
+    config.loss.metric_weight = 0.0
+    all_steps = methods.get(config, dataset).steps_per_epoch
+    config.data.without_cameras = "cam0, cam2"
+    assert methods.get(config, dataset).steps_per_epoch == all_steps // 3
+
+
+def test_mixed_batches_are_longer_epochs_of_any_subject(dataset):
+    config = tiny.get_config()
+    config.batch.num_pairs, config.batch.subjects = 8, "mixed"
+    method = methods.get(config, dataset)
+    groups = np.array([batch["group"] for batch in method.train_batches(0).take(method.steps_per_epoch)])
+    assert len(groups) == 3  # 24 instants of two subjects together
+    assert any(len(set(dataset.index.subject[rows])) == 2 for rows in groups)
+    config.batch.subjects = "two"
+    with pytest.raises(InputError, match=r'"one" or "mixed". Received: .two.'):
+        methods.get(config, dataset)
+
+
+def test_a_run_goes_on_from_the_weights_of_another(dataset, unlabelled, tmp_path):
+    config = tiny.get_config()
+    config.train.steps = 2
+    first = train(methods.get(config, dataset), config, open_workdir(tmp_path / "first", config, dataset, []))
+    config.train.init_from = str(tmp_path / "first")
+    for one, other in zip(methods.get(config, dataset).build_model().weights, first.weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+    # On unlabelled images the embedding changes and the pose head stays.
+    second = train(
+        methods.get(config, unlabelled), config, open_workdir(tmp_path / "second", config, unlabelled, [])
+    )
+    for name, is_equal in (("pose_linear", True), ("embedding_linear", False)):
+        kernels = (model.get_layer(name).kernel.numpy() for model in (first, second))
+        assert np.array_equal(*kernels) == is_equal
+    config.image_size = 48
+    with pytest.raises(InputError, match=r"on images of 48 pixels.* with 32 pixels and embedding, pose"):
+        methods.get(config, dataset).build_model()
