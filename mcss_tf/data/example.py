@@ -122,14 +122,16 @@ def locate_images(
 
 
 def encode_jpeg(image: np.ndarray, quality: int) -> bytes:
-    is_encoded, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    # OpenCV encodes a reversed view in twice the time, because it copies it pixel by pixel first.
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    is_encoded, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not is_encoded:
         raise ValueError(f"OpenCV could not encode an image of shape {image.shape}")
     return data.tobytes()
 
 
 def _decode_jpeg(data: bytes) -> np.ndarray:
-    return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[..., ::-1].copy()
+    return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
 
 
 def _varint(value: int) -> bytes:

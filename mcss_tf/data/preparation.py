@@ -5,6 +5,7 @@ import hashlib
 import json
 import logging
 import multiprocessing
+import os
 import pickle
 import queue
 import shutil
@@ -15,6 +16,7 @@ from typing import Any
 import cv2
 
 from mcss_tf import files
+from mcss_tf.data import video
 from mcss_tf.data.contact_sheet import write_contact_sheet
 from mcss_tf.data.dataset import SPLITS, PreparedDataset
 from mcss_tf.data.records import Instant, SequenceResult, finish_dataset, write_sequence
@@ -107,7 +109,8 @@ def _in_processes(
     reports = context.Queue()
     num_workers = min(num_workers, len(specs))
     failure: BaseException | None = None
-    with concurrent.futures.ProcessPoolExecutor(num_workers, context, _start_worker, (reports,)) as pool:
+    start = _start_worker, (reports, max(1, (os.cpu_count() or 1) // num_workers))
+    with concurrent.futures.ProcessPoolExecutor(num_workers, context, *start) as pool:
         pending = {pool.submit(_write_in_worker, source, spec, output, crop_size) for spec in specs}
         while pending:
             done, pending = concurrent.futures.wait(pending, timeout=0.2)
@@ -126,10 +129,12 @@ def _in_processes(
 _worker_reports: multiprocessing.Queue
 
 
-def _start_worker(reports: multiprocessing.Queue) -> None:
+def _start_worker(reports: multiprocessing.Queue, num_threads: int) -> None:
+    """Shares the cores among the workers."""
     global _worker_reports
     _worker_reports = reports
     cv2.setNumThreads(1)
+    video.set_decoder_threads(num_threads)
 
 
 def _write_in_worker(source: Source, spec: SequenceSpec, output: Path, crop_size: int) -> SequenceResult:

@@ -17,6 +17,7 @@ VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".avi", ".webm", ".mpg", ".mpe
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 # A file that ends this much before its header says was cut off while it was copied or written.
 _MIN_DECODED_FRACTION = 0.98
+_decoder_threads = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +57,15 @@ class Frame:
 def natural_key(name: str) -> tuple:
     """Sorts `cam2` before `cam10`."""
     return tuple(int(part) if part.isdigit() else part.lower() for part in re.split(r"(\d+)", name))
+
+
+def set_decoder_threads(count: int) -> None:
+    """Sets how many threads decode each video in this process; 0, the default: as many as there are cores.
+
+    Where other processes keep the cores busy, one thread needs the least processor time for a frame.
+    """
+    global _decoder_threads
+    _decoder_threads = count
 
 
 def probe(path: Path, fps: float | None = None) -> VideoInfo:
@@ -186,6 +196,7 @@ def _read_video(path: Path, only_key_frames: bool = False) -> Iterator[Frame]:
         with av.open(str(path)) as container:
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
+            stream.codec_context.thread_count = _decoder_threads
             if only_key_frames:
                 stream.codec_context.skip_frame = "NONKEY"
             else:
