@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from absl import app, flags, logging
 from ml_collections import config_flags
@@ -10,7 +11,10 @@ import mcss_tf.startup  # noqa: F401  (before TensorFlow is imported)
 from mcss_tf import methods
 from mcss_tf.data.dataset import PreparedDataset
 from mcss_tf.errors import InputError
+from mcss_tf.training import device
+from mcss_tf.training.lock import Lock
 from mcss_tf.training.loop import train
+from mcss_tf.training.profiler import parse_steps
 from mcss_tf.training.watch import TrainingStoppedError
 from mcss_tf.training.workdir import open_workdir
 
@@ -20,6 +24,9 @@ config_flags.DEFINE_config_file(
 )
 flags.DEFINE_string("data", None, "Folder of the prepared dataset.")
 flags.DEFINE_string("workdir", None, "Folder of the run; an unfinished run in it is resumed.")
+flags.DEFINE_integer("keep", 2, "Checkpoints that stay on disk.", lower_bound=1)
+flags.DEFINE_bool("deterministic", False, "The same weights on every rerun; slower (docs/reliability.md).")
+flags.DEFINE_string("profile", "", "Steps whose profile TensorBoard shows, e.g. 100:110.")
 flags.mark_flags_as_required(["config", "data", "workdir"])
 
 
@@ -29,19 +36,30 @@ def main(argv: Sequence[str]) -> int:
     # TensorFlow reports every checkpoint at INFO, right through the progress bar.
     logging.set_verbosity(logging.WARNING)
     try:
+        return _train()
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except (TrainingStoppedError, OSError) as error:
+        # An OSError here is a disk that is full or read-only; checkpoints are whole or absent.
+        print(f"stopped: {error}", file=sys.stderr)
+        return 1
+
+
+def _train() -> int:
+    steps = parse_steps(FLAGS.profile)
+    if FLAGS.deterministic:
+        device.make_deterministic()
+    with Lock(Path(FLAGS.workdir) / "lock") as lock:
         dataset = PreparedDataset.load(FLAGS.data, require=("train",))
         method = methods.get(FLAGS.config, dataset)
         workdir = open_workdir(FLAGS.workdir, FLAGS.config, dataset, sys.argv)
         if workdir.is_finished():
             print(f"{workdir.model} is there already: this run is finished.")
             return 0
-        train(method, FLAGS.config, workdir)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except TrainingStoppedError as error:
-        print(f"stopped: {error}", file=sys.stderr)
-        return 1
+        if lock.taken_over:
+            print(f"{workdir.path} was left by {lock.taken_over}")
+        train(method, FLAGS.config, workdir, keep=FLAGS.keep, profile=steps)
     print(f"wrote {workdir.model}")
     return 0
 

@@ -1,5 +1,7 @@
 """Precision and compilation by device: what is fast on one is slow on another."""
 
+import resource
+import sys
 from pathlib import Path
 
 import keras
@@ -50,6 +52,21 @@ def cpu_flags(cpuinfo: Path) -> set[str]:
         if line.startswith("flags"):
             return set(line.partition(":")[2].split())
     return set()
+
+
+def make_deterministic() -> None:
+    """Makes every operation of this process give the same bits on every run, on a GPU as well."""
+    tf.config.experimental.enable_op_determinism()
+
+
+def peak_memory_mb() -> dict[str, float]:
+    """Returns the most memory that this process has held so far, in MB: of the host and of each GPU."""
+    # Linux counts in kilobytes, macOS in bytes.
+    unit = 1 if sys.platform == "darwin" else 1024
+    peak = {"host": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, 1)}
+    for number in range(len(tf.config.list_logical_devices("GPU"))):
+        peak[f"gpu{number}"] = round(tf.config.experimental.get_memory_info(f"GPU:{number}")["peak"] / 1e6, 1)
+    return peak
 
 
 def use_jit_compile() -> bool:

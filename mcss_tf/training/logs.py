@@ -1,9 +1,9 @@
-"""What one sees of a run: a progress bar, one line per epoch, metrics.csv and TensorBoard."""
+"""What one sees of a run: a progress bar, one line per epoch, metrics.csv, log.jsonl and TensorBoard."""
 
-import csv
-import io
+import os
+import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,13 @@ import tensorflow as tf
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from mcss_tf import files
+from mcss_tf.training import device
+from mcss_tf.training.journal import RunLog, Table
 from mcss_tf.training.workdir import Workdir
 
 
 class Logs:
-    """Writes scalars to the progress bar, the CSV and TensorBoard; a context manager.
+    """Writes scalars to the progress bar, the CSV, the log and TensorBoard; a context manager.
 
     Args:
         workdir: of the run.
@@ -29,16 +30,22 @@ class Logs:
     def __init__(
         self, workdir: Workdir, first_step: int, num_steps: int, steps_per_epoch: int, images_per_step: int
     ):
-        self._csv_path, self._validation_path = workdir.metrics_csv, workdir.validation_csv
-        self._rows, self._validation_rows = (
-            [row for row in _read_csv(path) if int(row["step"]) <= first_step]
-            for path in (self._csv_path, self._validation_path)
+        self._metrics = Table(workdir.metrics_csv, first_step)
+        self._validation = Table(workdir.validation_csv, first_step)
+        self._log = RunLog(workdir.log, first_step)
+        self._log.write(
+            "resume" if first_step else "start",
+            step=first_step,
+            num_steps=num_steps,
+            pid=os.getpid(),
+            host=platform.node(),
         )
         self._writer = tf.summary.create_file_writer(str(workdir.tensorboard))
+        self._step = first_step
         self._steps_per_epoch = steps_per_epoch
         self._images_per_step = images_per_step
         self._next_line = (first_step // steps_per_epoch + 1) * steps_per_epoch
-        self._clock, self._clock_step = time.monotonic(), first_step
+        self._clock, self._clock_step, self._waited_s = time.monotonic(), first_step, 0.0
         console = Console()
         self._progress = Progress(
             TextColumn("step"),
@@ -55,17 +62,37 @@ class Logs:
         self._progress.start()
         return self
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, kind: type | None, error: BaseException | None, _: Any) -> None:
         self._progress.stop()
         self._writer.close()
+        reason = "finished" if kind is None else f"{kind.__name__}: {error}"
+        self._log.write("end", step=self._step, reason=reason)
+
+    def next_batch(self, batches: Iterator[Any]) -> Any:
+        """Returns the next batch, and counts the time that training waits for it."""
+        start = time.monotonic()
+        batch = next(batches)
+        self._waited_s += time.monotonic() - start
+        return batch
 
     def advance(self) -> None:
         """Moves the bar by one step."""
+        self._step += 1
         self._progress.advance(self._task)
 
     def print(self, text: str) -> None:
         """Prints a line above the bar."""
         self._progress.console.print(text, highlight=False, soft_wrap=True)
+
+    def warn(self, text: str) -> None:
+        """Prints a warning above the bar and keeps it in the log."""
+        self.print(f"warning: {text}")
+        self._log.write("warning", step=self._step, text=text)
+
+    def write_checkpoint(self, step: int, blocked_s: float, last_write_s: float | None) -> None:
+        """Records how long a checkpoint held training up, and how long the one before took to be written."""
+        last = None if last_write_s is None else round(last_write_s, 4)
+        self._log.write("checkpoint", step=step, blocked_s=round(blocked_s, 4), last_write_s=last)
 
     def pause_clock(self, seconds: float) -> None:
         """Leaves time that was not spent on training steps out of images/s."""
@@ -74,11 +101,21 @@ class Logs:
     def write(self, step: int, learning_rate: float, means: Mapping[str, float]) -> None:
         """Records the means of the interval that ends with `step`."""
         now = time.monotonic()
-        images_per_s = self._images_per_step * (step - self._clock_step) / max(now - self._clock, 1e-9)
-        self._clock, self._clock_step = now, step
+        seconds, num_steps = max(now - self._clock, 1e-9), step - self._clock_step
+        images_per_s, wait_share = self._images_per_step * num_steps / seconds, self._waited_s / seconds
+        self._clock, self._clock_step, self._waited_s = now, step, 0.0
         scalars = {**means, "learning_rate": learning_rate, "images_per_s": images_per_s}
-        self._rows.append({"step": step, **{name: f"{value:.6g}" for name, value in scalars.items()}})
-        files.write_text(self._csv_path, _to_csv(self._rows))
+        self._metrics.append({"step": step, **{name: f"{value:.6g}" for name, value in scalars.items()}})
+        self._log.write(
+            "interval",
+            step=step,
+            num_steps=num_steps,
+            seconds=round(seconds, 4),
+            images_per_s=round(images_per_s, 2),
+            input_wait_share=round(wait_share, 4),
+            peak_memory_mb=device.peak_memory_mb(),
+            total=means["total"],
+        )
         with self._writer.as_default():
             for name, value in scalars.items():
                 tf.summary.scalar(name, value, step=step)
@@ -92,10 +129,7 @@ class Logs:
 
     def write_validation(self, step: int, scalars: Mapping[str, float]) -> None:
         """Records what was measured on the validation split after `step`."""
-        self._validation_rows.append(
-            {"step": step, **{name: f"{value:.6g}" for name, value in scalars.items()}}
-        )
-        files.write_text(self._validation_path, _to_csv(self._validation_rows))
+        self._validation.append({"step": step, **{name: f"{value:.6g}" for name, value in scalars.items()}})
         with self._writer.as_default():
             for name, value in scalars.items():
                 tf.summary.scalar(f"validation/{name}", value, step=step)
@@ -108,18 +142,3 @@ class Logs:
         """Records a picture, uint8 [height, width, 3], in TensorBoard."""
         with self._writer.as_default():
             tf.summary.image(name, image[None], step=step)
-
-
-def _read_csv(path: Any) -> list[dict[str, str]]:
-    if not path.is_file():
-        return []
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def _to_csv(rows: list[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()

@@ -13,13 +13,16 @@ from ml_collections import ConfigDict
 from mcss_tf.training import device
 from mcss_tf.training.checkpoints import Checkpoints, catch_signals
 from mcss_tf.training.logs import Logs
+from mcss_tf.training.profiler import Profiler
 from mcss_tf.training.schedules import LearningRate
 from mcss_tf.training.validation import Validation
 from mcss_tf.training.watch import Watch
 from mcss_tf.training.workdir import Workdir
 
 
-def train(method: Any, config: ConfigDict, workdir: Workdir) -> keras.Model:
+def train(
+    method: Any, config: ConfigDict, workdir: Workdir, *, keep: int = 2, profile: range | None = None
+) -> keras.Model:
     """Trains from the workdir's last checkpoint, or from the start, to the end.
 
     Batches are a function of (seed, step), so a run that was killed and resumed sees the same data in the
@@ -29,12 +32,16 @@ def train(method: Any, config: ConfigDict, workdir: Workdir) -> keras.Model:
         method: of `methods.get`.
         config: the whole config.
         workdir: where checkpoints, logs and the final model go.
+        keep: how many of the newest checkpoints stay on disk.
+        profile: steps (counted from 1) whose profile goes to TensorBoard; None for none.
 
     Returns:
         The trained model, which is also in the workdir.
 
     Raises:
         TrainingStoppedError: the loss is not finite or the embedding has collapsed; names the steps.
+        InputError: all checkpoints of the run are damaged.
+        OSError: a file cannot be written; the checkpoints before are whole.
         SystemExit: SIGINT or SIGTERM came; the state is saved, the same command resumes.
     """
     precision = device.set_precision(config.train.precision)
@@ -45,13 +52,19 @@ def train(method: Any, config: ConfigDict, workdir: Workdir) -> keras.Model:
     optimizer = build_optimizer(config, num_steps, method.steps_per_epoch, factor)
     optimizer.build(model.trainable_variables)
     validation = Validation(method, model, optimizer, config.validation)
-    checkpoints = Checkpoints(workdir, model, optimizer, method, validation)
-    first_step = checkpoints.restore()
+    checkpoints = Checkpoints(
+        workdir, keep, model=model, optimizer=optimizer, method=method.state, validation=validation
+    )
+    first_step, warnings = checkpoints.restore()
     train_step = build_train_step(method, model, optimizer)
     with (
         catch_signals() as caught,
         Logs(workdir, first_step, num_steps, method.steps_per_epoch, method.images_per_step) as logs,
+        Profiler(workdir.tensorboard, profile) as profiler,
+        checkpoints,
     ):
+        for warning in warnings:
+            logs.warn(warning)
         logs.print(f"{precision}; steps {first_step + 1}-{num_steps}; {method.describe()}")
         watch = Watch(method.find_collapse, config.train.collapse_steps)
         pending: list[dict[str, tf.Tensor]] = []
@@ -60,9 +73,11 @@ def train(method: Any, config: ConfigDict, workdir: Workdir) -> keras.Model:
             if validation.should_stop():
                 logs.print(f"stopped before step {step}: {validation.metric} has not become better")
                 break
-            batch = next(batches)
+            profiler.before(step)
+            batch = logs.next_batch(batches)
             pending.append(train_step(batch))
             logs.advance()
+            profiler.after(step)
             if validation.is_due(step, num_steps):
                 with not_training(logs):
                     logs.write_validation(step, validation.run(step))
@@ -76,11 +91,12 @@ def train(method: Any, config: ConfigDict, workdir: Workdir) -> keras.Model:
                 pending.clear()
             with not_training(logs):
                 if is_due:
-                    checkpoints.save(step)
+                    logs.write_checkpoint(step, checkpoints.save(step), checkpoints.write_s)
                 if step % config.train.pictures_every == 0:
                     for name, image in method.pictures(model, batch).items():
                         logs.write_image(step, name, image)
             if caught:
+                checkpoints.wait()
                 logs.print(f"stopped after step {step}, which is saved: the same command resumes")
                 raise SystemExit(128 + caught[0])
         if config.train.ema_decay:

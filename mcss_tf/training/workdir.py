@@ -37,6 +37,10 @@ class Workdir:
         return self.path / "metrics.csv"
 
     @property
+    def log(self) -> Path:
+        return self.path / "log.jsonl"
+
+    @property
     def validation_csv(self) -> Path:
         return self.path / "validation.csv"
 
@@ -50,7 +54,7 @@ class Workdir:
 
     def has_checkpoint(self) -> bool:
         """Returns whether there is a state to resume from."""
-        return (self.checkpoints / "checkpoint").is_file()
+        return any(self.checkpoints.glob("ckpt-*.index"))
 
     def save_model(self, model: keras.Model) -> None:
         """Writes the final model, whole or not at all."""

@@ -80,6 +80,7 @@ def test_a_run_leaves_all_its_parts(uninterrupted):
         "run.json",
         "config.json",
         "checkpoints",
+        "log.jsonl",
         "metrics.csv",
         "tensorboard",
         "model.keras",
