@@ -155,6 +155,7 @@ class Lifting:
 
     def after_step(self, scalars: Mapping[str, tf.Tensor]) -> None:
         """Nothing changes between steps but the weights."""
+        del scalars  # a body without a statement is one that AutoGraph cannot transform
 
     @property
     def validation_metrics(self) -> tuple[str, ...]:
