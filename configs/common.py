@@ -23,8 +23,11 @@ def get_config() -> ConfigDict:
 
     config.batch = ConfigDict()
     config.batch.num_pairs = 66
-    config.batch.subjects = "one"  # [S]; "mixed": the pairs of a batch are of any subject
+    # [S]; "mixed": the pairs of a batch are of any subject; "per_replica": each replica's are of one
+    config.batch.subjects = "one"
     config.batch.num_labelled = 22  # [S]
+    # With several replicas the counts above are those of all together, who share them.
+    config.batch.mining = "global"  # negatives of a pair come from all replicas; "local": from its own
     config.batch.min_gap_s = "auto"  # seconds between instants of a batch; "auto": the largest up to 1
     config.labels = ConfigDict()
     config.labels.subjects = "all"  # whose 3D poses are used: all, none, or names like S1,S5
@@ -75,9 +78,12 @@ def get_config() -> ConfigDict:
     config.train.learning_rate = 1e-3
     config.train.schedule = "step"  # x0.1 every drop_every_epochs, or "cosine" over the run
     config.train.drop_every_epochs = 20  # [S]
-    config.train.warmup_steps = 0
+    config.train.drop_every_steps = 0  # > 0: that many, whatever the epochs
+    config.train.warmup_epochs = 0.0
+    config.train.warmup_steps = 0  # > 0: that many, whatever the epochs
     config.train.ema_decay = 0.0  # > 0: the final weights are this moving average
     config.train.precision = "auto"
+    config.train.sync_batch_norm = False  # batch statistics of all replicas together
     config.train.log_every = 50
     config.train.checkpoint_every = 500
     config.train.pictures_every = 500

@@ -30,6 +30,7 @@ def train_batches(
     seed: int = 0,
     start_step: int = 0,
     shard: tuple[int, int] = (0, 1),
+    is_per_replica: bool = False,
     augmentation: Augmentation | None = None,
     target: str = "canonical",
     is_mixed: bool = False,
@@ -45,13 +46,15 @@ def train_batches(
         labels: which instants are labelled; see `pairs.labelled_rows`.
         seed: of the whole order.
         start_step: number of the first batch, for resumed runs.
-        shard: (index, count): this worker's part of every batch; M and L are those of all workers together.
+        shard: (index, count): this replica's part of every batch; M and L are those of all replicas together.
+        is_per_replica: whether every replica draws its pairs of a subject of its own; else all share the
+            pairs that one would see.
         augmentation: random changes of the images; None for none.
         target: frame of the poses, one of `targets.FRAMES`.
         is_mixed: whether the instants of a batch are of any subject; see `pairs.plan_epoch`.
 
     Returns:
-        A dataset of dicts, J joints, without the keys of which there are 0 (M and L divided by the workers):
+        A dataset of dicts, J joints, without the keys of which there are 0 (M and L divided by the replicas):
           "anchor_image", "positive_image": uint8 [M, S, S, 3];
           "group": int32 [M], row of the instant: equal groups show the same instant;
           "labelled_image": uint8 [L, S, S, 3];
@@ -60,7 +63,7 @@ def train_batches(
           "step": int64 [].
 
     Raises:
-        InputError: if the train split is empty, M or L cannot be filled, or do not divide by the workers,
+        InputError: if the train split is empty, M or L cannot be filled, or do not divide by the replicas,
             or images are mirrored where the target is global.
     """
     _check_sizes(image_size, num_pairs, num_labelled, start_step, shard)
@@ -71,11 +74,13 @@ def train_batches(
             "A mirrored image has no pose in the axes of the world. Received: augment.flip="
             f"{options.flip}, labels.target=global. Set augment.flip to 0."
         )
+    of_replica = num_pairs // shard[1], num_labelled // shard[1]
+    planned = of_replica if is_per_replica else (num_pairs, num_labelled)
     source = _Batches(
-        dataset, num_pairs, num_labelled, min_gap_s, labels, seed, shard, options, target, is_mixed
+        dataset, *planned, min_gap_s, labels, seed, shard, is_per_replica, options, target, is_mixed
     )
     source.plan(start_step)  # what cannot be planned is refused here, not in the middle of training
-    num_pairs, num_labelled = num_pairs // shard[1], num_labelled // shard[1]
+    num_pairs, num_labelled = of_replica
     steps = tf.data.Dataset.range(start_step, _NUM_STEPS)
     jpegs = steps.map(source.jpegs).unbatch()
     images = jpegs.map(
@@ -158,10 +163,20 @@ class _Batches:
     """What the steps of training need, as functions of the step."""
 
     def __init__(
-        self, dataset, num_pairs, num_labelled, min_gap_s, labels, seed, shard, options, target, is_mixed
+        self,
+        dataset,
+        num_pairs,
+        num_labelled,
+        min_gap_s,
+        labels,
+        seed,
+        shard,
+        is_per_replica,
+        options,
+        target,
+        is_mixed,
     ):
         self._dataset = dataset
-        self._shard = shard
         self._seed = seed
         self._options = options
         rows = dataset.split_rows("train")
@@ -179,11 +194,14 @@ class _Batches:
         self._plan_epoch = functools.lru_cache(maxsize=2)(lambda epoch: plan(epoch=epoch))
         self._lock = threading.Lock()
         self._num_joints = dataset.skeleton.num_joints
-        self._part = slice(shard[0], None, shard[1])
+        # Replicas share each planned batch, every n-th row for each, or take planned batches in turn.
+        index, count = shard
+        self._part = slice(None) if is_per_replica else slice(index, None, count)
+        self._number = (lambda step: step * count + index) if is_per_replica else int
 
     def plan(self, step: int) -> tuple[pairs.EpochPlan, int]:
         """Returns the plan of the epoch that `step` is in, and which of its batches this is."""
-        epoch, position = divmod(step, self._steps_per_epoch)
+        epoch, position = divmod(self._number(step), self._steps_per_epoch)
         with self._lock:
             return self._plan_epoch(epoch), position
 
@@ -208,29 +226,24 @@ class _Batches:
             tf.ensure_shape(mask, [None, num_joints]),
         )
 
-    def _step(self, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        plan, position = self.plan(int(step))
+    def _read(self, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        plan, at = self.plan(int(step))
+        part, flip_pair, flip_labelled = self._part, *self._flips(step, plan)
+        rows, cameras, labelled = plan.rows[at, part], plan.cameras[at, part], plan.labelled_rows[at, part]
+        all_cameras = [cameras[:, 0], cameras[:, 1], plan.labelled_cameras[at, part]]
+        jpegs = self._dataset.read_images(np.concatenate([rows, rows, labelled]), np.concatenate(all_cameras))
         return (
-            plan.rows[position, self._part],
-            plan.cameras[position, self._part],
-            plan.labelled_rows[position, self._part],
-            plan.labelled_cameras[position, self._part],
+            np.array(jpegs, object),
+            self._seeds(step, plan),
+            np.concatenate([flip_pair, flip_pair, flip_labelled]),
         )
 
-    def _read(self, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        rows, cameras, labelled_rows, labelled_cameras = self._step(step)
-        all_rows = np.concatenate([rows, rows, labelled_rows])
-        all_cameras = np.concatenate([cameras[:, 0], cameras[:, 1], labelled_cameras])
-        jpegs = np.array(self._dataset.read_images(all_rows, all_cameras), object)
-        flip_pair, flip_labelled = self._flips(step, len(rows), len(labelled_rows))
-        seeds = self._rng(step).integers(0, 2**62, (len(jpegs), 2))
-        return jpegs, seeds, np.concatenate([flip_pair, flip_pair, flip_labelled])
-
     def _look_up(self, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        rows, _, labelled_rows, labelled_cameras = self._step(step)
+        plan, at = self.plan(int(step))
+        rows, labelled_rows = plan.rows[at, self._part], plan.labelled_rows[at, self._part]
         skeleton = self._dataset.skeleton
-        pose_mm, mask = self._targets(labelled_rows, labelled_cameras)
-        _, flip_labelled = self._flips(step, len(rows), len(labelled_rows))
+        pose_mm, mask = self._targets(labelled_rows, plan.labelled_cameras[at, self._part])
+        _, flip_labelled = self._flips(step, plan)
         if flip_labelled.any():
             flip = augment.flip_canonical if self._target == "canonical" else augment.flip_camera
             flipped_mm, flipped_mask = flip(pose_mm, mask, skeleton)
@@ -239,13 +252,21 @@ class _Batches:
         non_root = list(skeleton.non_root)
         return rows.astype(np.int32), pose_mm[:, non_root], mask[:, non_root]
 
-    def _flips(self, step: int, num_pairs: int, num_labelled: int) -> tuple[np.ndarray, np.ndarray]:
+    def _seeds(self, step: int, plan: pairs.EpochPlan) -> np.ndarray:
+        """Returns int64 [2 M + L, 2]: drawn for the whole batch, so a replica's images change as in one."""
+        num_pairs, num_labelled = plan.rows.shape[1], plan.labelled_rows.shape[1]
+        seeds = self._rng(step).integers(0, 2**62, (2 * num_pairs + num_labelled, 2))
+        groups = np.split(seeds, [num_pairs, 2 * num_pairs])
+        return np.concatenate([group[self._part] for group in groups])
+
+    def _flips(self, step: int, plan: pairs.EpochPlan) -> tuple[np.ndarray, np.ndarray]:
         """Returns bool [M] and [L], which pairs and which labelled images of a step are mirrored."""
+        num_pairs, num_labelled = plan.rows.shape[1], plan.labelled_rows.shape[1]
         is_flipped = self._rng(step, _FLIPS).random(num_pairs + num_labelled) < self._options.flip
-        return is_flipped[:num_pairs], is_flipped[num_pairs:]
+        return is_flipped[:num_pairs][self._part], is_flipped[num_pairs:][self._part]
 
     def _rng(self, step: int, *stream: int) -> np.random.Generator:
-        return np.random.default_rng([self._seed, int(step), *self._shard, *stream])
+        return np.random.default_rng([self._seed, self._number(int(step)), *stream])
 
 
 def _load_image(
@@ -354,6 +375,7 @@ def _check_sizes(
     index, count = shard
     if not 0 <= index < count or num_pairs % count or num_labelled % count:
         raise InputError(
-            "num_pairs and num_labelled must be multiples of the number of workers, and the worker's index "
-            f"below it. Received: shard={shard}, num_pairs={num_pairs}, num_labelled={num_labelled}."
+            "num_pairs and num_labelled are those of all replicas together: multiples of their number, and a "
+            f"replica's index is below it. Received: shard={shard}, num_pairs={num_pairs}, "
+            f"num_labelled={num_labelled}. Change them, or the number of replicas."
         )

@@ -22,6 +22,7 @@ def keypoint_batches(
     view_sets: Sequence[Sequence[str]] | None = None,
     seed: int = 0,
     start_step: int = 0,
+    shard: tuple[int, int] = (0, 1),
 ) -> tf.data.Dataset:
     """Returns endless batches of instants with V views each; batch k depends on the seed and k alone.
 
@@ -32,21 +33,32 @@ def keypoint_batches(
         view_sets: sets of V camera names; of those that see an instant one is drawn. None: any V of them.
         seed: of the order and the views.
         start_step: number of the first batch, for resumed runs.
+        shard: (index, count): this replica's part of every batch; B is that of all replicas together.
 
     Returns:
-        A dataset of dicts of float32: "keypoints_px" [B, V, J, 3], "rays" [B, V, J, 2], where known
-        "keypoints_true_px" and "rays_true" [B, V, J, 2], "matrix" and "rotation" [B, V, 3, 3],
-        "translation_mm" [B, V, 3], "joints_mm" [B, J, 3], "joint_mask" [B, J]; int32 "camera" [B, V],
-        positions in `views.cameras`; int64 "row" [B], "step" [].
+        A dataset of dicts (B divided by the replicas) of float32: "keypoints_px" [B, V, J, 3], "rays"
+        [B, V, J, 2], where known "keypoints_true_px" and "rays_true" [B, V, J, 2], "matrix" and "rotation"
+        [B, V, 3, 3], "translation_mm" [B, V, 3], "joints_mm" [B, J, 3], "joint_mask" [B, J]; int32 "camera"
+        [B, V], positions in `views.cameras`; int64 "row" [B], "step" [].
 
     Raises:
-        InputError: no instant is seen by V views of a set.
+        InputError: no instant is seen by V views of a set, or B does not divide by the replicas.
     """
     plan = KeypointPlan(views, batch_size, num_views, view_sets, seed)
-    shape = (plan.batch_size, num_views)
+    index, count = shard
+    if not 0 <= index < count or batch_size % count:
+        raise InputError(
+            "The instants of a batch are those of all replicas together and must divide by their number. "
+            f"Received: {batch_size} instants for replica {index} of {count}. Change the batch's size."
+        )
+    shape = (batch_size // count, num_views)
+
+    def part(step: int) -> tuple[np.ndarray, np.ndarray]:
+        instants, cameras = plan.batch(step)
+        return instants[index::count], cameras[index::count]
 
     def draw(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        instants, cameras = tf.numpy_function(plan.batch, [step], (tf.int64, tf.int64), stateful=False)
+        instants, cameras = tf.numpy_function(part, [step], (tf.int64, tf.int64), stateful=False)
         return tf.ensure_shape(instants, shape[:1]), tf.ensure_shape(cameras, shape)
 
     gather = functools.partial(_gather, tensors=_tensors(views), row=tf.constant(views.row))

@@ -8,6 +8,14 @@ from mcss_tf.losses.pairwise import paired_distance
 from mcss_tf.ops import hardest_negatives
 
 
+class Candidates(NamedTuple):
+    """The pairs of all replicas, among which negatives are sought: [N, D], [N, D] and int32 [N]."""
+
+    anchors: Any
+    positives: Any
+    groups: Any
+
+
 class ContrastiveTerms(NamedTuple):
     """The loss and its parts, each a scalar of the embeddings' dtype."""
 
@@ -26,6 +34,7 @@ def multiview_contrastive_loss(
     threshold: Any,
     squared: bool = False,
     groups: Any = None,
+    candidates: Candidates | None = None,
 ) -> ContrastiveTerms:
     """Pulls two views of one instant together and pushes the hardest other instants away.
 
@@ -45,20 +54,34 @@ def multiview_contrastive_loss(
         squared: uses the squared form.
         groups: int32 [M] or None; pairs of one group are never negatives of each other. None: every pair is
             its own group.
+        candidates: where negatives come from, with gradient; None: the batch itself. `groups` must be given
+            with them. The terms are still means over the M pairs, so replicas that each take their share of
+            the candidates as `anchors` and `positives` have the loss of the whole as their mean.
 
     Returns:
         Terms with `total = pull + push_anchor + push_positive` (pushes already halved) and the fraction of
         rows and columns that have a negative. A row without one adds exactly 0 to value and gradient.
     """
-    # The arg-minimum is a choice: nothing is differentiated through it, and float32 decides it well enough.
-    rows, columns = (ops.cast(ops.stop_gradient(x), "float32") for x in (anchors, positives))
-    chosen = hardest_negatives(rows, columns, threshold, row_groups=groups, column_groups=groups)
+    of = Candidates(anchors, positives, groups) if candidates is None else candidates
+    if candidates is None:
+        chosen = _choose(anchors, positives, threshold, groups, groups)
+        anchor_index, positive_index = chosen.anchor_index, chosen.positive_index
+    else:
+        # Two rectangles: the minimum over the rows of this batch alone would miss other replicas' anchors.
+        anchor_index = _choose(anchors, of.positives, threshold, groups, of.groups).anchor_index
+        positive_index = _choose(of.anchors, positives, threshold, of.groups, groups).positive_index
     pull = paired_distance(anchors, positives, squared)
-    push_anchor = _push(anchors, positives, chosen.anchor_index, margin, squared)
-    push_positive = _push(positives, anchors, chosen.positive_index, margin, squared)
-    is_admissible = ops.concatenate([chosen.anchor_index, chosen.positive_index]) >= 0
+    push_anchor = _push(anchors, of.positives, anchor_index, margin, squared)
+    push_positive = _push(positives, of.anchors, positive_index, margin, squared)
+    is_admissible = ops.concatenate([anchor_index, positive_index]) >= 0
     parts = ops.mean(pull), 0.5 * ops.mean(push_anchor), 0.5 * ops.mean(push_positive)
     return ContrastiveTerms(sum(parts), *parts, ops.mean(ops.cast(is_admissible, pull.dtype)))
+
+
+def _choose(anchors: Any, positives: Any, threshold: Any, row_groups: Any, column_groups: Any) -> Any:
+    # The arg-minimum is a choice: nothing is differentiated through it, and float32 decides it well enough.
+    rows, columns = (ops.cast(ops.stop_gradient(x), "float32") for x in (anchors, positives))
+    return hardest_negatives(rows, columns, threshold, row_groups=row_groups, column_groups=column_groups)
 
 
 def _push(rows: Any, candidates: Any, index: Any, margin: float, squared: bool) -> Any:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from keras import ops
 
+from mcss_tf import replicas
 from mcss_tf.geometry.skeleton import Skeleton
 from mcss_tf.losses.reprojection import MIN_DEPTH_MM, length, transform
 
@@ -113,7 +114,7 @@ def _asymmetry(refined_mm: Any, skeleton: Skeleton) -> Any:
 
 
 def _mean(values: Any, weights: Any) -> Any:
-    total = ops.sum(weights)
+    total = replicas.mean(ops.sum(weights))
     # where, not a product: a weight of 0 must not let an infinite value through.
     return ops.sum(ops.where(weights > 0, values * weights, ops.zeros_like(values))) / ops.maximum(
         total, 1e-6

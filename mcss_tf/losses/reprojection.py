@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
+from mcss_tf import replicas
 from mcss_tf.errors import InputError
 
 MIN_DEPTH_MM = 100.0
@@ -146,4 +147,4 @@ def _pair_weights(confidence: Any, weighting: str) -> Any:
 
 
 def _mean(values: Any, weights: Any) -> Any:
-    return ops.sum(values * weights) / ops.maximum(ops.sum(weights), 1e-6)
+    return ops.sum(values * weights) / ops.maximum(replicas.mean(ops.sum(weights)), 1e-6)

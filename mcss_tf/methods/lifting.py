@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 from ml_collections import ConfigDict
 
+from mcss_tf import replicas
 from mcss_tf.data.dataset import VALIDATION, PreparedDataset
 from mcss_tf.data.extrinsics import estimate_extrinsics
 from mcss_tf.data.keypoint_batches import KeypointPlan, keypoint_batches
@@ -106,9 +107,12 @@ class Lifting:
             branches=model.branches,
         )
 
-    def train_batches(self, start_step: int) -> tf.data.Dataset:
-        """Returns the endless batches from number `start_step` on: a function of the seed and the number."""
-        return keypoint_batches(self._views, **self._batch, start_step=start_step)
+    def train_batches(self, start_step: int, shard: tuple[int, int] = (0, 1)) -> tf.data.Dataset:
+        """Returns a replica's part of the endless batches from number `start_step` on.
+
+        They are a function of the seed and the number.
+        """
+        return keypoint_batches(self._views, **self._batch, start_step=start_step, shard=shard)
 
     def losses(self, model: keras.Model, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Returns the scalars of one batch; `total` is what training minimises."""
@@ -148,7 +152,7 @@ class Lifting:
         mask = batch["joint_mask"] * batch["joint_mask"][:, root, None]
         mask = tf.broadcast_to(mask[:, None], tf.shape(pose_mm)[:3])
         true_root = truth[:, :, root : root + 1]
-        total = tf.maximum(tf.reduce_sum(mask), 1.0)
+        total = tf.maximum(replicas.mean(tf.reduce_sum(mask)), 1e-6)
         pose = tf.reduce_sum(mask * length(pose_mm - (truth - true_root))) / total
         root_error = tf.reduce_sum(mask * length(root_mm - true_root)) / total
         return {"total": pose + root_error, "pose": pose, "root": root_error}

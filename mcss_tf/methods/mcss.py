@@ -8,13 +8,14 @@ import numpy as np
 import tensorflow as tf
 from ml_collections import ConfigDict
 
+from mcss_tf import replicas
 from mcss_tf.data import batches, pairs
 from mcss_tf.data.augment import Augmentation
 from mcss_tf.data.dataset import VALIDATION, PreparedDataset
 from mcss_tf.data.targets import PoseTargets
 from mcss_tf.errors import InputError
 from mcss_tf.evaluation.headline import headline, headline_names
-from mcss_tf.losses.contrastive import multiview_contrastive_loss
+from mcss_tf.losses.contrastive import Candidates, multiview_contrastive_loss
 from mcss_tf.models.heads import build_mcss_model, standardised_l1
 from mcss_tf.models.weights import load_imagenet_weights
 from mcss_tf.ops import hardest_negatives
@@ -22,6 +23,8 @@ from mcss_tf.training.schedules import Ramp
 from mcss_tf.training.workdir import load_run
 
 NUM_PICTURE_ROWS = 8
+SUBJECTS = ("one", "mixed", "per_replica")
+MINING = ("global", "local")
 
 
 class MCSS:
@@ -37,14 +40,15 @@ class MCSS:
 
     Raises:
         InputError: the baseline without labels, a min_gap_s that is neither "auto" nor a number,
-            batch.subjects that is neither "one" nor "mixed", or cameras to leave out that are not there.
+            unknown batch.subjects or batch.mining, or cameras to leave out that are not there.
     """
 
     def __init__(self, config: ConfigDict, dataset: PreparedDataset):
         without = [name.strip() for name in config.data.without_cameras.split(",") if name.strip()]
         dataset = dataset.without_cameras(without)
         self._config, self._dataset = config, dataset
-        self._is_mixed = _is_mixed(config.batch.subjects)
+        _check_batch(config.batch)
+        self._is_mixed = config.batch.subjects == "mixed"
         self._image_size = config.image_size or dataset.crop_size
         self._labels = label_options(config.labels)
         self._label_rows = pairs.labelled_rows(dataset, self._labels)
@@ -113,8 +117,11 @@ class MCSS:
             model.get_layer("pose_linear").trainable = False
         return model
 
-    def train_batches(self, start_step: int) -> tf.data.Dataset:
-        """Returns the endless batches from number `start_step` on: a function of the seed and the number."""
+    def train_batches(self, start_step: int, shard: tuple[int, int] = (0, 1)) -> tf.data.Dataset:
+        """Returns a replica's part of the endless batches from number `start_step` on.
+
+        They are a function of the seed and the number.
+        """
         return batches.train_batches(
             self._dataset,
             image_size=self._image_size,
@@ -124,6 +131,8 @@ class MCSS:
             labels=self._labels,
             seed=self._config.seed,
             start_step=start_step,
+            shard=shard,
+            is_per_replica=self._config.batch.subjects == "per_replica",
             augmentation=Augmentation(**self._config.augment),
             target=self._config.labels.target,
             is_mixed=self._is_mixed,
@@ -138,7 +147,7 @@ class MCSS:
             total += self._config.loss.metric_weight * scalars["metric"]
         if self._num_labelled:
             scalars["pose"] = standardised_l1(
-                outputs["pose_mm"][2 * self._num_pairs :],
+                outputs["pose_mm"][-batch["pose_mm"].shape[0] :],
                 batch["pose_mm"],
                 batch["pose_mask"],
                 model.get_layer("pose_mm").std_mm,
@@ -147,19 +156,24 @@ class MCSS:
         return {"total": total, **scalars}
 
     def _metric_scalars(self, embedding: tf.Tensor, group: tf.Tensor) -> dict[str, tf.Tensor]:
-        loss, num = self._config.loss, self._num_pairs
+        loss, num = self._config.loss, group.shape[0]
         threshold = loss.threshold * self.state.value
+        anchors, positives = embedding[:num], embedding[num : 2 * num]
+        is_global = self._config.batch.mining == "global" and replicas.count() > 1
+        candidates = gather_candidates(anchors, positives, group) if is_global else None
         terms = multiview_contrastive_loss(
-            embedding[:num],
-            embedding[num : 2 * num],
+            anchors,
+            positives,
             margin=loss.margin,
             threshold=threshold,
             squared=loss.squared,
             groups=group,
+            candidates=candidates,
         )
         named = terms._asdict()
         metric = named.pop("total")
-        return {"metric": metric, **named, "threshold": threshold, "spread": spread(embedding[: 2 * num])}
+        seen = tf.concat(candidates[:2], 0) if is_global else embedding[: 2 * num]
+        return {"metric": metric, **named, "threshold": threshold, "spread": spread(seen)}
 
     def after_step(self, scalars: Mapping[str, tf.Tensor]) -> None:
         """Lets the threshold rise while the embeddings are spread widely enough."""
@@ -223,10 +237,22 @@ class MCSS:
         )
 
 
-def _is_mixed(subjects: str) -> bool:
-    if subjects not in ("one", "mixed"):
-        raise InputError(f'batch.subjects must be "one" or "mixed". Received: {subjects!r}. Choose one.')
-    return subjects == "mixed"
+def _check_batch(batch: ConfigDict) -> None:
+    for name, choices in (("subjects", SUBJECTS), ("mining", MINING)):
+        if batch[name] not in choices:
+            raise InputError(
+                f"batch.{name} must be one of {', '.join(choices)}. Received: {batch[name]!r}. Choose one."
+            )
+
+
+def gather_candidates(anchors: tf.Tensor, positives: tf.Tensor, groups: tf.Tensor) -> Candidates:
+    """Returns the pairs of all replicas, with gradients to those of each; one exchange."""
+    # float32 holds 16 bits exactly, so a group travels as two numbers beside the embeddings.
+    halves = tf.cast(tf.stack([groups // 2**16, groups % 2**16], 1), tf.float32)
+    gathered = replicas.gather(tf.concat([anchors, positives, halves], 1))
+    dim = anchors.shape[1]
+    high, low = tf.unstack(tf.cast(gathered[:, 2 * dim :], tf.int32), axis=1)
+    return Candidates(gathered[:, :dim], gathered[:, dim : 2 * dim], high * 2**16 + low)
 
 
 def label_options(labels: ConfigDict) -> dict[str, Any]:

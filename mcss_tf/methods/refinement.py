@@ -83,9 +83,12 @@ class Refinement:
         model.get_layer("standardised").adapt(coarse)
         return model
 
-    def train_batches(self, start_step: int) -> tf.data.Dataset:
-        """Returns the endless batches from number `start_step` on: a function of the seed and the number."""
-        return self._batches(start_step, self._config.batch.num_instants)
+    def train_batches(self, start_step: int, shard: tuple[int, int] = (0, 1)) -> tf.data.Dataset:
+        """Returns a replica's part of the endless batches from number `start_step` on.
+
+        They are a function of the seed and the number.
+        """
+        return self._batches(start_step, self._config.batch.num_instants, shard)
 
     def losses(self, model: keras.Model, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Returns the scalars of one batch; `total` is what training minimises."""
@@ -127,7 +130,7 @@ class Refinement:
         """Returns nothing: keypoints have no pictures."""
         return {}
 
-    def _batches(self, start_step: int, batch_size: int) -> tf.data.Dataset:
+    def _batches(self, start_step: int, batch_size: int, shard: tuple[int, int] = (0, 1)) -> tf.data.Dataset:
         batches = keypoint_batches(
             self._views,
             batch_size=batch_size,
@@ -135,6 +138,7 @@ class Refinement:
             view_sets=self.view_sets,
             seed=self._config.seed,
             start_step=start_step,
+            shard=shard,
         )
         is_annotation = self._config.input.target == "annotation"
 

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from mcss_tf import replicas
 from mcss_tf.models.resnet import build_resnet
 
 # A coordinate that hardly varies (the canonical left hip has y = 0) is standardised as if it varied 1 mm.
@@ -112,4 +113,4 @@ def standardised_l1(pose_mm: Any, target_mm: Any, pose_mask: Any, std_mm: Any) -
     """
     mask = ops.broadcast_to(ops.cast(pose_mask, "float32")[..., None], ops.shape(pose_mm))
     error = ops.where(mask > 0, ops.abs(pose_mm - target_mm) / std_mm, ops.zeros_like(pose_mm))
-    return ops.sum(error) / ops.maximum(ops.sum(mask), 1.0)
+    return ops.sum(error) / ops.maximum(replicas.mean(ops.sum(mask)), 1e-6)

@@ -10,11 +10,14 @@ import numpy as np
 import tensorflow as tf
 from ml_collections import ConfigDict
 
+from mcss_tf import replicas
 from mcss_tf.training import device
+from mcss_tf.training.adam import Adam
 from mcss_tf.training.checkpoints import Checkpoints, catch_signals
 from mcss_tf.training.logs import Logs
 from mcss_tf.training.profiler import Profiler
 from mcss_tf.training.schedules import LearningRate
+from mcss_tf.training.strategy import average_statistics, first_local
 from mcss_tf.training.validation import Validation
 from mcss_tf.training.watch import Watch
 from mcss_tf.training.workdir import Workdir
@@ -115,33 +118,47 @@ def build_optimizer(
     `amsgrad` divides by the largest second moment so far; `ema_decay` > 0 keeps a moving average of the
     weights.
     """
+    options = config.train
     rate = LearningRate(
-        config.train.schedule,
-        config.train.learning_rate,
+        options.schedule,
+        options.learning_rate,
         num_steps,
-        config.train.warmup_steps,
-        config.train.drop_every_epochs * steps_per_epoch,
+        options.warmup_steps or round(options.warmup_epochs * steps_per_epoch),
+        options.drop_every_steps or round(options.drop_every_epochs * steps_per_epoch),
         factor,
     )
     decay = config.train.ema_decay
-    return keras.optimizers.Adam(
+    return Adam(
         rate, amsgrad=config.train.get("amsgrad", False), use_ema=decay > 0, ema_momentum=decay or 0.99
     )
 
 
-def build_train_step(method: Any, model: keras.Model, optimizer: keras.optimizers.Optimizer) -> Any:
-    """Returns a function from a batch to its scalars that takes one step of the optimizer."""
+def build_train_step(
+    method: Any,
+    model: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    strategy: tf.distribute.Strategy | None = None,
+) -> Any:
+    """Returns a function from a batch to its scalars that takes one step of the optimizer.
 
-    # XLA makes one pass over weights and moments where Keras's operations make ten.
-    @tf.function(jit_compile=True)
-    def update(gradients: list[tf.Tensor]) -> None:
-        optimizer.apply(gradients, model.trainable_variables)
+    With several replicas the scalars, the gradients and BatchNorm's moving statistics are their means; see
+    `replicas` for why these are those of the whole batch.
+    """
+    strategy = strategy or tf.distribute.get_strategy()
+    num_replicas = strategy.num_replicas_in_sync
 
-    @tf.function(jit_compile=device.use_jit_compile())
-    def train_step(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def replica_step(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         with tf.GradientTape() as tape:
             scalars = method.losses(model, batch)
-        update(tape.gradient(scalars["total"], model.trainable_variables))
+            share = scalars["total"] / num_replicas  # the optimizer adds the replicas' gradients up
+        optimizer.apply(tape.gradient(share, model.trainable_variables), model.trainable_variables)
+        average_statistics(model)
+        return replicas.mean_of_each(scalars)
+
+    # XLA compiles for one device.
+    @tf.function(jit_compile=device.use_jit_compile() and strategy is tf.distribute.get_strategy())
+    def train_step(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        scalars = first_local(strategy, strategy.run(replica_step, args=(batch,)))
         method.after_step(scalars)
         return scalars
 

@@ -215,8 +215,8 @@ def test_images_that_are_not_there_are_refused(tiny, options, message):
         ({"image_size": 0}, "A batch needs image_size >= 1.*Received: image_size=0"),
         ({"start_step": -1}, "Received: .*start_step=-1"),
         ({"num_pairs": 0, "num_labelled": 0}, "some images. Received: .*num_pairs=0, num_labelled=0"),
-        ({"shard": (2, 2)}, r"the worker's index below it. Received: shard=\(2, 2\)"),
-        ({"shard": (0, 3)}, r"multiples of the number of workers.*Received: shard=\(0, 3\), num_pairs=4"),
+        ({"shard": (2, 2)}, r"a replica's index is below it. Received: shard=\(2, 2\)"),
+        ({"shard": (0, 3)}, r"multiples of their number.*Received: shard=\(0, 3\), num_pairs=4"),
         ({"num_pairs": 11}, r"needs 11 instants .*Received: at most \{'S1': 10, 'S2': 10\}"),
     ],
 )

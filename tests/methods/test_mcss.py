@@ -177,7 +177,7 @@ def test_mixed_batches_are_longer_epochs_of_any_subject(dataset):
     assert len(groups) == 3  # 24 instants of two subjects together
     assert any(len(set(dataset.index.subject[rows])) == 2 for rows in groups)
     config.batch.subjects = "two"
-    with pytest.raises(InputError, match=r'"one" or "mixed". Received: .two.'):
+    with pytest.raises(InputError, match=r"one of one, mixed, per_replica. Received: 'two'"):
         methods.get(config, dataset)
 
 

@@ -165,11 +165,19 @@ def test_epochs_count_where_no_steps_are_given_and_the_average_is_what_is_kept(
     np.testing.assert_array_equal(*norms)
 
 
-def test_learning_rate_drops_with_the_epochs(config):
-    config.train.learning_rate, config.train.drop_every_epochs = 0.5, 2
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        {"drop_every_epochs": 2, "warmup_epochs": 1.0},
+        {"drop_every_steps": 6, "warmup_steps": 3, "drop_every_epochs": 9, "warmup_epochs": 9.0},
+    ],
+)
+def test_learning_rate_follows_epochs_or_steps(config, schedule):
+    config.train.learning_rate = 0.6
+    config.train.update(schedule)
     optimizer = build_optimizer(config, num_steps=100, steps_per_epoch=3)
     rates = []
-    for iteration in (0, 5, 6):
+    for iteration in (0, 1, 2, 5, 6):
         optimizer.iterations.assign(iteration)
         rates.append(float(optimizer.learning_rate))
-    np.testing.assert_allclose(rates, [0.5, 0.5, 0.05], rtol=1e-6)
+    np.testing.assert_allclose(rates, [0.2, 0.4, 0.6, 0.6, 0.06], rtol=1e-6)
