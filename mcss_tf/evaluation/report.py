@@ -1,6 +1,5 @@
 """report.html: one file that shows what an evaluation found, with nothing to download."""
 
-import base64
 import csv
 import html
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 
 from mcss_tf import files
 from mcss_tf.data.dataset import PreparedDataset
-from mcss_tf.evaluation import figures, gallery
+from mcss_tf.evaluation import figures, gallery, page
 from mcss_tf.evaluation.embedded import EmbeddedSplit
 from mcss_tf.evaluation.summary import POSE_NAMES, Table, number, tables
 
@@ -23,40 +22,6 @@ _PANELS = {
     "Threshold": ("threshold",),
     "Learning rate": ("learning_rate",),
 }
-
-_STYLE = """
-body{margin:0;background:#f6f7f8;color:#222;font:15px/1.55 system-ui,-apple-system,"Segoe UI",sans-serif}
-main{max-width:1080px;margin:0 auto;padding:32px 24px 64px}
-h1{font-size:26px;font-weight:600;margin:0 0 4px}
-h2{font-size:18px;font-weight:600;margin:40px 0 12px}
-p,.note{color:#555;margin:6px 0 12px;max-width:76ch}
-.note{font-size:13px}
-section{background:#fff;border:1px solid #e4e6e8;border-radius:8px;padding:4px 24px 20px;margin-top:20px}
-section h2{margin-top:18px}
-.cards{display:flex;flex-wrap:wrap;gap:12px;margin-top:20px}
-.card{background:#fff;border:1px solid #e4e6e8;border-radius:8px;padding:14px 18px;min-width:136px;flex:1}
-.card b{display:block;font-size:25px;font-weight:600;color:#0072B2}
-.card span{font-size:13px;color:#666}
-table{border-collapse:collapse;margin:8px 0 4px;font-variant-numeric:tabular-nums}
-th,td{padding:5px 14px 5px 0;text-align:right;border-bottom:1px solid #eceef0}
-th{font-weight:500;color:#666;font-size:13px}
-th:first-child,td:first-child{text-align:left}
-img{max-width:100%}
-.pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(440px,1fr));gap:0 20px}
-.row{display:flex;gap:24px;align-items:flex-start;padding:14px 0;border-top:1px solid #eceef0}
-.found{display:flex;flex-wrap:wrap;gap:10px}
-.found h3{flex-basis:100%;margin:0 0 -4px;font-size:13px;font-weight:500;color:#666}
-.found + .found{margin-top:12px}
-.poses{display:flex;flex-wrap:wrap;gap:12px 28px}
-.pose{display:flex;align-items:center}
-figure{margin:0;width:112px;font-size:12px;line-height:1.35;color:#555}
-figure img{width:106px;height:106px;object-fit:cover;border:3px solid #dfe3e6;border-radius:6px}
-figure.query img{border-color:#222}
-figure.hit img{border-color:#009E73}
-.pose > img{height:210px}
-dt{font-weight:600;margin-top:10px}
-dd{margin:0;color:#555;max-width:80ch}
-"""
 
 _MEANING = {
     "MPJPE": "Mean distance between predicted and true joints in millimetres, both canonical: pelvis at the "
@@ -97,19 +62,19 @@ def write_report(
         baseline: metrics of another run, shown beside.
     """
     rows = "".join(_retrieval_row(row, split, dataset) for row in gallery.retrieval_rows(split))
-    numbers = "".join(_section(t.title, _table(t), t.note) for t in tables(metrics, baseline))
+    numbers = "".join(page.section(t.title, _table(t), t.note) for t in tables(metrics, baseline))
     sections = [
         f'<div class="pair">{numbers}</div>',
         _not_measured(metrics["reasons"]),
-        _section("Training", _curves(metrics_csv)),
-        _section("Nearest images of other views", rows,
+        page.section("Training", _curves(metrics_csv)),
+        page.section("Nearest images of other views", rows,
                  "Query in black, the same instant in green; in mm the PA-MPJPE of the true poses."),
-        _section("Predicted and true poses", _poses(split, dataset),
+        page.section("Predicted and true poses", _poses(split, dataset),
                  "True poses blue, predicted orange; from the best image to the worst by MPJPE."),
-        _section("Distances between instants and views", _distances(split, dataset),
+        page.section("Distances between instants and views", _distances(split, dataset),
                  "A view-invariant embedding has dark blocks along the diagonal: one instant in all views."),
-        _section("Same instant, camera by camera (%)", _camera_matrix(metrics, dataset)),
-        _section("What the numbers mean", _meaning()),
+        page.section("Same instant, camera by camera (%)", _camera_matrix(metrics, dataset)),
+        page.section("What the numbers mean", _meaning()),
     ]  # fmt: skip
     evaluated = (
         f"{len(split)} images of {len(np.unique(split.row))} instants; subjects "
@@ -117,21 +82,8 @@ def write_report(
         f"cameras {', '.join(dataset.cameras[camera] for camera in np.unique(split.camera))}; "
         f"dataset {dataset.path}"
     )
-    page = (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head><body><main>"
-        f"<h1>{html.escape(title)}</h1><p>{html.escape(evaluated)}</p>{_cards(metrics)}"
-        f"{''.join(sections)}</main></body></html>\n"
-    )
-    files.write_text(path, page)
-
-
-def _section(title: str, body: str, note: str = "") -> str:
-    if not body:
-        return ""
-    note = f'<p class="note">{html.escape(note)}</p>' if note else ""
-    return f"<section><h2>{html.escape(title)}</h2>{body}{note}</section>"
+    body = f"<p>{html.escape(evaluated)}</p>{_cards(metrics)}{''.join(sections)}"
+    files.write_text(path, page.document(title, body))
 
 
 def _cards(metrics: dict[str, Any]) -> str:
@@ -157,7 +109,7 @@ def _not_measured(reasons: dict[str, str]) -> str:
     items = "".join(
         f"<dt>{html.escape(what)}</dt><dd>{html.escape(why)}</dd>" for what, why in reasons.items()
     )
-    return _section("Not measured", f"<dl>{items}</dl>" if items else "")
+    return page.section("Not measured", f"<dl>{items}</dl>" if items else "")
 
 
 def _curves(metrics_csv: Path) -> str:
@@ -174,7 +126,7 @@ def _curves(metrics_csv: Path) -> str:
     panels = {title: series for title, series in panels.items() if series}
     if not panels:
         return ""
-    return _image(figures.curves(np.array([float(row["step"]) for row in rows]), panels), "image/png")
+    return page.image(figures.curves(np.array([float(row["step"]) for row in rows]), panels), "image/png")
 
 
 def _retrieval_row(row: gallery.RetrievalRow, split: EmbeddedSplit, dataset: PreparedDataset) -> str:
@@ -194,18 +146,14 @@ def _retrieval_row(row: gallery.RetrievalRow, split: EmbeddedSplit, dataset: Pre
 
 def _crop(image: int, split: EmbeddedSplit, dataset: PreparedDataset, kind: str, caption: str) -> str:
     jpeg = dataset.read_images(split.row[image : image + 1], split.camera[image : image + 1])[0]
-    sequence = dataset.sequences[split.sequence[image]]["sequence"]
-    place = f"{dataset.subjects[split.subject[image]]} {sequence}"
-    time = f"{dataset.cameras[split.camera[image]]}, {split.time_s[image]:.2f} s"
-    text = "<br>".join(html.escape(line) for line in (caption, place, time))
-    return f'<figure class="{kind}">{_image(jpeg, "image/jpeg")}<figcaption>{text}</figcaption></figure>'
+    return page.view(dataset, jpeg, int(split.row[image]), int(split.camera[image]), kind, caption)
 
 
 def _poses(split: EmbeddedSplit, dataset: PreparedDataset) -> str:
     picked = gallery.best_to_worst(split)
     pictures = gallery.skeleton_pictures(split, picked, dataset.skeleton)
     shown = "".join(
-        f'<div class="pose">{_crop(image, split, dataset, "", label)}{_image(picture, "image/png")}</div>'
+        f'<div class="pose">{_crop(image, split, dataset, "", label)}{page.image(picture, "image/png")}</div>'
         for (image, label, _), picture in zip(picked, pictures, strict=True)
     )
     return f'<div class="poses">{shown}</div>' if shown else ""
@@ -218,19 +166,15 @@ def _distances(split: EmbeddedSplit, dataset: PreparedDataset) -> str:
     embedding = split.embedding[images].astype(np.float64)
     distances = np.linalg.norm(embedding[:, None] - embedding[None], axis=-1)
     labels = [f"{split.time_s[i]:.2f} s {dataset.cameras[split.camera[i]]}" for i in images]
-    return _image(figures.distance_matrix(distances, labels, num_views), "image/png")
+    return page.image(figures.distance_matrix(distances, labels, num_views), "image/png")
 
 
 def _camera_matrix(metrics: dict[str, Any], dataset: PreparedDataset) -> str:
     if not metrics["sync"]:
         return ""
-    return _image(figures.camera_matrix(metrics["sync"]["per_pair"], dataset.cameras), "image/png")
+    return page.image(figures.camera_matrix(metrics["sync"]["per_pair"], dataset.cameras), "image/png")
 
 
 def _meaning() -> str:
     items = (f"<dt>{html.escape(name)}</dt><dd>{html.escape(text)}</dd>" for name, text in _MEANING.items())
     return f"<dl>{''.join(items)}</dl>"
-
-
-def _image(data: bytes, kind: str) -> str:
-    return f'<img alt="" src="data:{kind};base64,{base64.b64encode(data).decode()}">'

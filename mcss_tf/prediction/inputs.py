@@ -5,11 +5,11 @@ import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 from PIL import Image
 
 from mcss_tf.data import boxes, video
+from mcss_tf.data.images import decode_image
 from mcss_tf.errors import InputError
 
 
@@ -101,11 +101,7 @@ class Input:
         return video.read_frames(self.path, self._fps)
 
     def _read_image(self) -> np.ndarray:
-        # OpenCV turns photos upright, as their EXIF orientation says.
-        pixels = cv2.imread(str(self.path), cv2.IMREAD_COLOR)
-        if pixels is None:
-            raise InputError(f"An image must be readable. Received: {self.path}. Replace it.")
-        return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+        return decode_image(self.path.read_bytes(), str(self.path))
 
     def _find_boxes(self, context: float) -> np.ndarray | None:
         """Returns squares [F, 4], or None where every frame is taken whole."""

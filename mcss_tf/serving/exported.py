@@ -16,7 +16,7 @@ METADATA = Path("assets") / "mcss.json"
 
 
 class ExportedModel:
-    """The newest version of an exported model.
+    """One version of an exported model.
 
     Attributes:
         path: folder of the version.
@@ -24,12 +24,12 @@ class ExportedModel:
     """
 
     def __init__(self, folder: str | Path):
-        """Loads it.
+        """Loads the newest version in a folder, or the version that the folder is.
 
         Raises:
             InputError: no such model, or not one that mcss_tf.export wrote.
         """
-        self.path = newest(Path(folder))
+        self.path = version_folder(Path(folder))
         if not (self.path / METADATA).is_file():
             raise InputError(
                 f"A model exported by mcss_tf has {METADATA}. "
@@ -67,6 +67,11 @@ class ExportedModel:
         return {name: value.numpy() for name, value in self._images(images=tf.constant(images)).items()}
 
 
+def version_folder(folder: Path) -> Path:
+    """Returns a folder that is one version of an export, or else the newest version in it."""
+    return folder if (folder / METADATA).is_file() else newest(folder)
+
+
 def read_metadata(path: str | Path) -> dict[str, Any]:
     """Reads what an export says about itself.
 
@@ -78,7 +83,7 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     if path.is_dir():
-        path = (path if (path / METADATA).is_file() else newest(path)) / METADATA
+        path = version_folder(path) / METADATA
     if not path.is_file():
         raise InputError(
             f"Metadata are the file {METADATA} of an export. Received: {path}, which does not exist. "

@@ -1,0 +1,1 @@
+"""Many embedded images on disk, and the nearest of them to a query."""

@@ -1,0 +1,70 @@
+"""The model that embeds images for an index: an export or a finished run."""
+
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from mcss_tf import files
+from mcss_tf.data.batches import image_batches
+from mcss_tf.data.dataset import PreparedDataset
+from mcss_tf.errors import InputError
+from mcss_tf.serving.exported import ExportedModel
+from mcss_tf.serving.graph import fit_square
+from mcss_tf.training.workdir import Workdir, load_run
+
+
+class Embedder:
+    """Maps images to embeddings.
+
+    Attributes:
+        path: what was opened.
+        checksum: of the weights: vectors of different models cannot be compared.
+        image_size: side of the network's square, pixels.
+    """
+
+    def __init__(self, folder: str | Path):
+        """Opens the folder of a finished run or of an export.
+
+        Raises:
+            InputError: it is neither, or its model does not embed images.
+        """
+        folder = Path(folder)
+        if (folder / "run.json").is_file():
+            model = load_run(folder).model
+            if "embedding" not in model.output:
+                raise InputError(f"Only a model of images embeds images. Received: the run {folder}.")
+            self.path, self.checksum = folder, files.sha256(Workdir(folder).model)
+            self.image_size: int = model.input.shape[1]
+            self._forward = tf.function(
+                lambda images: model(images, training=False),
+                input_signature=[tf.TensorSpec([None, self.image_size, self.image_size, 3], tf.uint8)],
+            )
+        else:
+            exported = ExportedModel(folder)
+            self.path = exported.path
+            self.checksum = files.sha256(exported.path / "variables" / "variables.data-00000-of-00001")
+            self.image_size = exported.metadata["image_size"]
+            self._forward = exported
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Maps uint8 [B, S, S, 3] to float32 [B, D] of unit length."""
+        return np.asarray(self._forward(images)["embedding"], np.float32)
+
+    def photo(self, rgb: np.ndarray) -> np.ndarray:
+        """Embeds one picture around a person, uint8 [H, W, 3] of any size: float32 [D]."""
+        square = fit_square(tf.constant(rgb)[None], self.image_size)
+        return self(tf.cast(square, tf.uint8))[0]
+
+    def rows(
+        self, dataset: PreparedDataset, split: str, rows: np.ndarray, batch_size: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Embeds every image of some rows of a dataset.
+
+        Returns:
+            embedding float32 [N, D], row int64 [N], camera int32 [N].
+        """
+        batches = image_batches(dataset, split, image_size=self.image_size, batch_size=batch_size, rows=rows)
+        parts = [(self(b["image"].numpy()), b["row"].numpy(), b["camera"].numpy()) for b in batches]
+        embedding, row, camera = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        return embedding, row, camera
