@@ -34,7 +34,7 @@ flags.DEFINE_list("splits", list(SPLITS), "Splits of the dataset.")
 flags.DEFINE_float("recall", 0.95, "Wanted recall@10 of the search.", lower_bound=0, upper_bound=1)
 flags.DEFINE_integer("shard_size", 500_000, "Images of one file, at most.", lower_bound=1)
 flags.DEFINE_integer("batch_size", 64, "Images per call of the model.", lower_bound=1)
-flags.DEFINE_list("query", [], "Image files, or ids of images in the index: subject/sequence/camera/frame.")
+flags.DEFINE_list("query", [], "Image files, or ids of images in the index: subject/sequence/frame/camera.")
 flags.DEFINE_integer("k", 5, "Nearest images of every query.", lower_bound=1)
 flags.DEFINE_string("output", None, "HTML file of the rows of images; must be new.")
 

@@ -28,7 +28,7 @@ class Ids:
     """Who N images are.
 
     Attributes:
-        id: str [N], subject/sequence/camera/frame.
+        id: str [N], subject/sequence/frame/camera.
         dataset: int32 [N], position in the manifest's datasets.
         row: int64 [N], of the instant in that dataset's index.
         camera: int32 [N], position in the manifest's cameras.
@@ -122,7 +122,7 @@ def name_images(
     index = dataset.index
     ids = [
         f"{dataset.subjects[index.subject[r]]}/{dataset.sequences[index.sequence[r]]['sequence']}"
-        f"/{dataset.cameras[c]}/{index.frame[r]}"
+        f"/{index.frame[r]}/{dataset.cameras[c]}"
         for r, c in zip(row, camera, strict=True)
     ]
     cameras = np.array([names["cameras"].index(name) for name in dataset.cameras], np.int32)

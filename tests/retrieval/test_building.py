@@ -29,7 +29,7 @@ def embed_all(embedder: Embedder, dataset: PreparedDataset) -> dict[str, np.ndar
         (jpeg,) = dataset.read_images([row], [camera])
         name = (
             f"{dataset.subjects[index.subject[row]]}/{dataset.sequences[index.sequence[row]]['sequence']}"
-            f"/{dataset.cameras[camera]}/{index.frame[row]}"
+            f"/{index.frame[row]}/{dataset.cameras[camera]}"
         )
         vectors[name] = embedder.photo(decode_image(jpeg, name))
     return vectors
@@ -38,10 +38,10 @@ def embed_all(embedder: Embedder, dataset: PreparedDataset) -> dict[str, np.ndar
 def plain_search(searcher: Searcher, image: int, k: int, database: str) -> list[str]:
     """Sorts the ids by distance, in Python, of those that the database allows."""
     names = searcher.ids.id.tolist()
-    subject, _, camera, _ = names[image].split("/")
+    subject, _, _, camera = names[image].split("/")
     distances = []
     for other, name in enumerate(names):
-        other_subject, _, other_camera, _ = name.split("/")
+        other_subject, _, _, other_camera = name.split("/")
         is_allowed = {
             "all": other != image,
             "views": other_camera != camera,
@@ -163,8 +163,8 @@ def test_what_is_refused(
     stranger.checksum = "of other weights"
     with pytest.raises(InputError, match=r"embeddings of one model.*Received: .*whose weights differ"):
         add(flat, stranger, other, Options(splits=("train",)), say=quiet)
-    with pytest.raises(InputError, match=r"Received: 'S9/x/y/1', which is neither. .*e.g., 'S1/walk0/"):
-        Searcher(flat).position("S9/x/y/1")
+    with pytest.raises(InputError, match=r"Received: 'S9/x/1/y', which is neither. .*e.g., 'S1/walk0/"):
+        Searcher(flat).position("S9/x/1/y")
 
 
 def test_a_damaged_index_is_refused(flat: Path, tmp_path: Path) -> None:

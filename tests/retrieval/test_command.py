@@ -38,20 +38,20 @@ def test_build_and_query(model: Path, dataset: PreparedDataset, tmp_path: Path) 
     photo = tmp_path / "photo.jpg"
     photo.write_bytes(dataset.read_images([3], [1])[0])
     queried = run(
-        "query", f"--index={index}", f"--query={photo},S3/walk0/cam0/2", "--k=3", f"--output={page}"
+        "query", f"--index={index}", f"--query={photo},S3/walk0/2/cam0", "--k=3", f"--output={page}"
     )
     assert queried.returncode == 0, queried.stderr
     lines = queried.stdout.splitlines()
     # An image that is in the index finds itself.
     assert lines[0] == "photo.jpg: all images"
     subject = dataset.subjects[dataset.index.subject[3]]
-    name = f"{subject}/walk0/cam1/{dataset.index.frame[3]}"
+    name = f"{subject}/walk0/{dataset.index.frame[3]}/cam1"
     assert re.fullmatch(rf"    1  0\.00\d\d  {name}", lines[1])
-    assert "S3/walk0/cam0/2: other views, other people" in lines
+    assert "S3/walk0/2/cam0: other views, other people" in lines
     html = page.read_text()
     assert html.count("<figure") == 2 + 3 + 9
     assert not re.search(r"https?://", html)
-    again = run("query", f"--index={index}", "--query=S3/walk0/cam0/2", f"--output={page}")
+    again = run("query", f"--index={index}", "--query=S3/walk0/2/cam0", f"--output={page}")
     assert again.returncode == 2
     assert again.stderr.splitlines()[-1].startswith("error: Results are never overwritten")
     assert "Traceback" not in again.stderr
@@ -59,9 +59,9 @@ def test_build_and_query(model: Path, dataset: PreparedDataset, tmp_path: Path) 
 
 def test_the_page_marks_the_same_instant(flat: Path, dataset: PreparedDataset) -> None:
     searcher = Searcher(flat)
-    image = searcher.position("S1/walk0/cam0/5")
+    image = searcher.position("S1/walk0/5/cam0")
     found = {database: searcher.nearest_to(image, 80, database) for database in DATABASES}
-    html = page_of_rows(searcher, [Result("S1/walk0/cam0/5", image, None, found)], "title")
+    html = page_of_rows(searcher, [Result("S1/walk0/5/cam0", image, None, found)], "title")
     # Two other views of the instant, among all and among other views; never among other people.
     assert html.count('<figure class="hit">') == 4
     assert html.count('<figure class="query">') == 1
