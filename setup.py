@@ -62,6 +62,7 @@ setup(
     description="Multiview-consistent semi-supervised 3D human pose from synchronised, uncalibrated video.",
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["mcss_tf", "mcss_tf.*"]),
+    package_data={"mcss_tf.retrieval": ["web.html"]},
     install_requires=[
         "tensorflow>=2.21,<2.22",
         "keras>=3.15,<3.16",

@@ -114,7 +114,7 @@ def _search(searcher: Searcher, queries: Sequence[str], k: int) -> list[Result]:
             check_model(searcher.manifest, embedder)
         data = Path(name).read_bytes()
         # Of a file nobody knows who it shows, or from where: all images are searched.
-        found = {"all": searcher.nearest(embedder.photo(decode_image(data, name)), k)}
+        found = {"all": searcher.nearest(embedder.photo(decode_image(data, name))["embedding"], k)}
         results.append(Result(Path(name).name, None, data, found))
     return results
 

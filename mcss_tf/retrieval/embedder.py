@@ -9,6 +9,7 @@ from mcss_tf import files
 from mcss_tf.data.batches import image_batches
 from mcss_tf.data.dataset import PreparedDataset
 from mcss_tf.errors import InputError
+from mcss_tf.geometry.skeleton import Skeleton
 from mcss_tf.serving.exported import ExportedModel
 from mcss_tf.serving.graph import fit_square
 from mcss_tf.training.workdir import Workdir, load_run
@@ -21,6 +22,7 @@ class Embedder:
         path: what was opened.
         checksum: of the weights: vectors of different models cannot be compared.
         image_size: side of the network's square, pixels.
+        skeleton: of the poses; None for a model without.
     """
 
     def __init__(self, folder: str | Path):
@@ -31,11 +33,14 @@ class Embedder:
         """
         folder = Path(folder)
         if (folder / "run.json").is_file():
-            model = load_run(folder).model
+            run = load_run(folder)
+            model = run.model
             if "embedding" not in model.output:
                 raise InputError(f"Only a model of images embeds images. Received: the run {folder}.")
             self.path, self.checksum = folder, files.sha256(Workdir(folder).model)
             self.image_size: int = model.input.shape[1]
+            has_pose = "pose_mm" in model.output
+            self.skeleton = Skeleton.from_json(run.info["dataset"]["skeleton"]) if has_pose else None
             self._forward = tf.function(
                 lambda images: model(images, training=False),
                 input_signature=[tf.TensorSpec([None, self.image_size, self.image_size, 3], tf.uint8)],
@@ -45,16 +50,22 @@ class Embedder:
             self.path = exported.path
             self.checksum = files.sha256(exported.path / "variables" / "variables.data-00000-of-00001")
             self.image_size = exported.metadata["image_size"]
+            self.skeleton = exported.skeleton
             self._forward = exported
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Maps uint8 [B, S, S, 3] to float32 [B, D] of unit length."""
         return np.asarray(self._forward(images)["embedding"], np.float32)
 
-    def photo(self, rgb: np.ndarray) -> np.ndarray:
-        """Embeds one picture around a person, uint8 [H, W, 3] of any size: float32 [D]."""
+    def photo(self, rgb: np.ndarray) -> dict[str, np.ndarray]:
+        """Maps one picture around a person, uint8 [H, W, 3] of any size, to the model's outputs.
+
+        Returns:
+            `embedding` float32 [D] and, with poses, `pose_mm` float32 [J-1, 3].
+        """
         square = fit_square(tf.constant(rgb)[None], self.image_size)
-        return self(tf.cast(square, tf.uint8))[0]
+        outputs = self._forward(tf.cast(square, tf.uint8))
+        return {name: np.asarray(value, np.float32)[0] for name, value in outputs.items()}
 
     def rows(
         self, dataset: PreparedDataset, split: str, rows: np.ndarray, batch_size: int

@@ -31,7 +31,7 @@ def embed_all(embedder: Embedder, dataset: PreparedDataset) -> dict[str, np.ndar
             f"{dataset.subjects[index.subject[row]]}/{dataset.sequences[index.sequence[row]]['sequence']}"
             f"/{index.frame[row]}/{dataset.cameras[camera]}"
         )
-        vectors[name] = embedder.photo(decode_image(jpeg, name))
+        vectors[name] = embedder.photo(decode_image(jpeg, name))["embedding"]
     return vectors
 
 
