@@ -22,9 +22,6 @@ MAX_UPLOAD_BYTES = 30_000_000
 _MAX_LISTED = 200
 # The page may load nothing but what this server gives.
 _POLICY = (
-    "default-src 'self'; img-src 'self' blob: data:; style-src 'unsafe-inline'; "
-    "script-src 'unsafe-inline'"
-)
     "default-src 'self'; img-src 'self' blob: data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 )
 
