@@ -16,7 +16,7 @@ import mcss_tf
 import mcss_tf.startup
 from mcss_tf.data.beam import prepare_with_beam
 from mcss_tf.data.boxes import BOX_MODES
-from mcss_tf.data.checks import check_download, check_other
+from mcss_tf.data.checks import check_download, check_other, count_notes
 from mcss_tf.data.dataset import SPLITS, PreparedDataset
 from mcss_tf.data.preparation import prepare_dataset
 from mcss_tf.data.sources.base import SequenceSpec, Source
@@ -86,6 +86,9 @@ def main(argv: Sequence[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(_summary(dataset))
+    counts = {split: part["num_images"] for split, part in dataset.metadata["splits"].items()}
+    for note in count_notes(source, counts):
+        print(f"note: {note}")
     return 0
 
 
@@ -239,7 +242,9 @@ def _summary(dataset: PreparedDataset) -> str:
     for split in SPLITS:
         part = dataset.metadata["splits"][split]
         subjects = ", ".join(part["subjects"])
-        lines.append(f"  {split}: {part['num_instants']} instants, {part['num_images']} images of {subjects}")
+        lines.append(
+            f"  {split}: {part['num_instants']:,} instants, {part['num_images']:,} images of {subjects}"
+        )
     lines.append("  " + ", ".join(f"{name} {count}" for name, count in dataset.metadata["counts"].items()))
     if dataset.crop_size:
         lines.append(f"  checksum of the crops {dataset.metadata['images_sha256']}")

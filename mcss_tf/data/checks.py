@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import tempfile
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,8 @@ def check_download(source: Any, sheet: Path) -> Report:
     for camera in sorted({camera for m in measured for camera in m.reprojection_px}):
         values = [m.reprojection_px[camera] for m in measured if camera in m.reprojection_px]
         report.reprojection_px[camera] = float(np.median(values))
-    report.notes += _count_notes(source, report)
+    if not report.missing:
+        report.notes += count_notes(source, report.num_images)
     _write_sheet(source, [(spec, instants) for spec, instants in sheets if instants], sheet)
     return report
 
@@ -156,11 +158,18 @@ def _sample(source: Any, spec: CalibratedSequence) -> list[Instant]:
     return list(itertools.islice(source.instants(thinned), _SHEET_INSTANTS))
 
 
-def _count_notes(source: Any, report: Report) -> list[str]:
+def count_notes(source: Any, num_images: Mapping[str, int]) -> list[str]:
+    """Returns a sentence for each split that has another number of images than the whole release.
+
+    Args:
+        source: any; of most it is not known how many images there are.
+        num_images: by split.
+    """
+    expected_images = getattr(source, "expected_images", dict)()
     return [
-        f"the release has {expected:,} {split} images at this stride, here are {report.num_images[split]:,}"
-        for split, expected in source.expected_images().items()
-        if not report.missing and report.num_images[split] != expected
+        f"the release has {expected:,} {split} images at this stride, here are {num_images[split]:,}"
+        for split, expected in expected_images.items()
+        if num_images[split] != expected
     ]
 
 

@@ -17,6 +17,7 @@ from mcss_tf.data.sources.human36m_files import read_cameras
 from mcss_tf.data.sources.mpi_inf_3dhp_files import read_calibration
 from mcss_tf.errors import InputError
 from mcss_tf.geometry.cameras import (
+    Camera,
     camera_to_world,
     load_human36m_cameras,
     project,
@@ -98,16 +99,31 @@ def _names(name: str) -> tuple[str, ...]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_canonical_poses_are_equal_from_all_cameras(prepared, name):
-    """Each camera knows the pose in its own axes; through its calibration all lead to one canonical pose."""
+    """What each camera that filmed the figure sees in its own axes, through the prepared calibration."""
     dataset = prepared[name]
+    num_frames = 70 if name == "panoptic" else downloads.NUM_FRAMES
     for row, instant in enumerate(instants_of(dataset)):
         cameras = dataset.calibration(int(dataset.index.sequence[row]))
+        filming = _filming(name, instant["subject"])
+        figure = downloads.poses_mm(num_frames, _SEEDS[name][instant["subject"]])[instant["frame"]]
+        joints = downloads.joints_named(_names(name), figure[None])[0]
         for camera in instant["cameras"]:
-            own_mm = world_to_camera(cameras[camera], instant["joints_mm"].astype(float))
-            world_mm = camera_to_world(cameras[camera], own_mm)
+            own_mm = world_to_camera(filming[camera], joints)
+            world_mm, _ = map_joints(camera_to_world(cameras[camera], own_mm), _names(name), dataset.skeleton)
             canonical_mm, _ = canonical_pose(world_mm, dataset.skeleton)
             seen = instant["joint_mask"] > 0
             assert np.abs(canonical_mm - instant["canonical_mm"])[seen].max() < 1e-3
+
+
+def _filming(name: str, subject: str) -> dict[str, Camera]:
+    """Returns the cameras of the fixture, in its own world."""
+    if name == "panoptic":
+        return downloads.panoptic_cameras()
+    if name == "mpi_inf_3dhp_test":
+        return {"test": downloads.dhp_cameras()[2]}
+    if name == "mpi_inf_3dhp":
+        return {str(number): camera for number, camera in downloads.dhp_cameras().items()}
+    return downloads.human36m_cameras()[subject]
 
 
 @pytest.mark.parametrize("name", NAMES)
