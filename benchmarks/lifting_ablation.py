@@ -10,7 +10,6 @@ The two datasets are prepared by the commands in docs/lifting.md. Options choose
 import contextlib
 import io
 import json
-import tempfile
 import time
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from mcss_tf import files, methods
 from mcss_tf.data.dataset import PreparedDataset
 from mcss_tf.evaluation import lifted
 from mcss_tf.training.loop import train
-from mcss_tf.training.workdir import open_workdir
+from mcss_tf.training.workdir import load_run, open_workdir
 
 CAMERAS = ("54138969", "55011271", "58860488", "60457274")
 SUPERVISED = {"loss.supervision": "joints"}
@@ -65,23 +64,29 @@ flags.DEFINE_string("occluded", None, "The same with more occlusion.")
 flags.DEFINE_list("rows", list(ROWS), "Which rows.")
 flags.DEFINE_list("seeds", ["0", "1", "2"], "Which seeds.")
 flags.DEFINE_string("output", "docs/results/lifting", "Folder of the JSON files.")
+flags.DEFINE_string("work", "out/lifting/runs", "Folder of the workdirs; an interrupted run resumes.")
+flags.DEFINE_integer("steps", 0, "Of each training; 0: the config's.")
 flags.DEFINE_bool("table", False, "Print the table of what is there, train nothing.")
 
 
-def run(dataset: PreparedDataset, changes: dict, seed: int) -> dict:
+def run(dataset: PreparedDataset, changes: dict, seed: int, workdir: Path) -> dict:
     """Trains and evaluates once; returns what the JSON holds."""
     config = lifting_mocap.get_config()
     config.update_from_flattened_dict({"seed": seed, **changes})
-    method = methods.get(config, dataset)
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        start = time.monotonic()
-        model = train(method, config, open_workdir(Path(folder) / "run", config, dataset, []))
-        seconds = time.monotonic() - start
+    config.train.steps = FLAGS.steps or config.train.steps
+    opened = open_workdir(workdir, config, dataset, ["benchmarks/lifting_ablation.py"])
+    start = time.monotonic()
+    if not opened.is_finished():
+        with contextlib.redirect_stdout(io.StringIO()):
+            train(methods.get(config, dataset), config, opened)
+    seconds = time.monotonic() - start
+    model = load_run(workdir).model
     views = lifted.lift(model, dataset, "test", config.data.keypoints)
     return {
         "changes": changes,
         "seed": seed,
         "steps": config.train.steps,
+        "batch": config.batch_size,
         "seconds": round(seconds, 1),
         "dataset_checksum": dataset.checksum,
         **lifted.measure(views),
@@ -119,7 +124,7 @@ def main(_: list[str]) -> None:
             name, changes = ROWS[row]
             if name not in datasets:
                 datasets[name] = PreparedDataset.load(FLAGS[name].value, require=("train", "test"))
-            result = run(datasets[name], changes, int(seed))
+            result = run(datasets[name], changes, int(seed), Path(FLAGS.work) / f"{row}.{seed}")
             files.write_json(path, result)
             print(f"{path}: MPJPE {result['pose']['mpjpe_mm']:.1f} mm, {result['seconds']:.0f} s", flush=True)
 

@@ -38,6 +38,9 @@ def get_config() -> ConfigDict:
     config.loss.pretraining = 20 / 320  # part of the steps that is stage 1 [S]: 20 epochs of 20 + 300
     config.loss.reprojection_weight = 1.0
     config.loss.transform_weight = 1.0
+    # "keypoints": before poses are compared with keypoints each moves as a whole to where it fits them best.
+    config.loss.place = "branch"  # [S]
+    config.loss.place_weight = 0.1  # pixels per mm: of the distance that the root branch then learns from
     config.loss.confidence = "source"  # [S]; whose weighs L_t_reproj: none, source, target, product
 
     config.validation = common.get_config().validation

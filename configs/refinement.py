@@ -33,6 +33,7 @@ def get_config() -> ConfigDict:
     config.network.widths = (128, 256, 512)  # [S]
     config.network.cross_view = True
     config.network.pooling = True
+    config.network.evidence = True  # also sees misses and confidences of keypoints; False: poses [S]
     config.network.batch_norm_momentum = 0.9
 
     # Weights of the terms of losses/refinement.py. On z = 1 an error is a fifth of that in metres at 5 m,

@@ -132,6 +132,40 @@ def view_losses(
     )
 
 
+def placement(lifted_mm: Any, rays: Any, weights: Any, rotation: Any, translation_mm: Any) -> Any:
+    """Moves each lifted pose as a whole to where it fits the keypoints of all views best.
+
+    d_a = argmin_d sum_b,j w_bj |(P - x_bj Q) tau_ab(Y_aj + d)|^2 with P = (I 0) and Q = (0 0 1): linear least
+    squares in three unknowns, each view's error in millimetres at the depth of the joint.
+
+    Args:
+        lifted_mm: [B, V, J, 3] in each view's camera.
+        rays: [B, V, J, 2] keypoints on z = 1.
+        weights: [B, V, J] of the keypoints, not negative.
+        rotation, translation_mm: [B, V, 3, 3], [B, V, 3] world to camera.
+
+    Returns:
+        d [B, V, 3] in each view's camera; 0 where all weights are.
+    """
+    moved = transform(
+        lifted_mm[:, :, None],
+        rotation[:, :, None],
+        translation_mm[:, :, None],
+        rotation[:, None],
+        translation_mm[:, None],
+    )
+    # R_ab, source a on axis 1, target b on axis 2: [B, V, V, 3, 3].
+    relative = ops.einsum("bwij,bvkj->bvwik", rotation, rotation)
+    x = ops.expand_dims(rays[:, None], -1)
+    # [B, V, V, J, 2, 3]
+    normals = relative[:, :, :, None, :2] - x * relative[:, :, :, None, 2:]
+    misses = moved[..., :2] - rays[:, None] * moved[..., 2:]
+    weighted = ops.expand_dims(ops.expand_dims(weights[:, None], -1), -1) * normals
+    matrix = ops.einsum("bvwjik,bvwjil->bvkl", weighted, normals)
+    pull = ops.einsum("bvwjik,bvwji->bvk", weighted, misses)
+    return -ops.solve(matrix + 1e-6 * ops.eye(3, dtype=matrix.dtype), ops.expand_dims(pull, -1))[..., 0]
+
+
 def length(vectors: Any) -> Any:
     """Returns the Euclidean length of the last axis, with gradient 0 at 0."""
     return ops.sqrt(ops.sum(ops.square(vectors), axis=-1) + _TINY)

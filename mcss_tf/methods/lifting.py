@@ -15,12 +15,13 @@ from mcss_tf.data.keypoint_inputs import parse_view_sets
 from mcss_tf.data.keypoint_views import load_keypoint_views
 from mcss_tf.errors import InputError
 from mcss_tf.evaluation import lifted
-from mcss_tf.losses.reprojection import WEIGHTINGS, length, to_pixels, view_losses
+from mcss_tf.losses.reprojection import WEIGHTINGS, length, placement, to_pixels, view_losses
 from mcss_tf.models.lifter import build_lifter
 
 _CHOICES = {
     "data.keypoints": ("detected", "exact"),
     "data.extrinsics": ("calibrated", "keypoints"),
+    "loss.place": ("branch", "keypoints"),
     "loss.supervision": ("views", "joints"),
     "loss.confidence": WEIGHTINGS,
 }
@@ -127,8 +128,9 @@ class Lifting:
         root_mm = tf.reshape(outputs["root_mm"], (num_instants, num_views, 1, 3))
         if self._is_supervised:
             return self._supervised(pose_mm, root_mm, batch)
+        lifted_mm, place = self._place(pose_mm + root_mm, rays, confidence, batch)
         terms = view_losses(
-            pose_mm + root_mm,
+            lifted_mm,
             to_pixels(rays, batch["matrix"]),
             confidence,
             batch["matrix"],
@@ -138,9 +140,23 @@ class Lifting:
         )
         loss = self._config.loss
         stage2 = loss.reprojection_weight * terms.reprojection + loss.transform_weight * terms.transformed
+        stage2 += loss.place_weight * place
         is_pretraining = batch["step"] < self._pretraining_steps
         # Neither loss can be infinite, so the unused one leaves no NaN in the gradient.
-        return {"total": tf.where(is_pretraining, terms.consistency, stage2), **terms._asdict()}
+        total = tf.where(is_pretraining, terms.consistency, stage2)
+        return {"total": total, "place": place, **terms._asdict()}
+
+    def _place(
+        self, lifted_mm: tf.Tensor, rays: tf.Tensor, confidence: tf.Tensor, batch: Mapping[str, tf.Tensor]
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the poses where losses look at them, and by how much that is elsewhere, mean mm."""
+        if self._config.loss.place == "branch":
+            return lifted_mm, tf.zeros(())
+        offset = placement(lifted_mm, rays, confidence, batch["rotation"], batch["translation_mm"])
+        offset = tf.stop_gradient(offset)[:, :, None]
+        placed_mm = lifted_mm + offset
+        # All joints alike: only where the pose is learns from this, not its shape.
+        return placed_mm, tf.reduce_mean(length(lifted_mm - tf.stop_gradient(placed_mm)))
 
     def _supervised(
         self, pose_mm: tf.Tensor, root_mm: tf.Tensor, batch: Mapping[str, tf.Tensor]

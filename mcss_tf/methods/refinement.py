@@ -76,6 +76,7 @@ class Refinement:
             is_weighted=config.input.weighted,
             has_cross_view=config.network.cross_view,
             has_pooling=config.network.pooling,
+            has_evidence=config.network.evidence,
             batch_norm_momentum=config.network.batch_norm_momentum,
         )
         batch = next(iter(self._batches(0, min(_NUM_ADAPTED, len(self._views)))))

@@ -9,6 +9,7 @@ from keras import layers, ops
 
 from mcss_tf.geometry.body_graph import KERNELS, body_parts, kernels
 from mcss_tf.geometry.skeleton import Skeleton
+from mcss_tf.models.evidence import Evidence
 from mcss_tf.models.triangulation import CoarsePoses
 
 # The network's last layer gives decimetres: its first steps then move joints by millimetres.
@@ -96,40 +97,37 @@ class UnpoolParts(layers.Layer):
 
 @keras.saving.register_keras_serializable("mcss_tf")
 class StandardisedPose(layers.Layer):
-    """Brings poses in millimetres to numbers of about 1: the root where it is, other joints from the root.
+    """Brings poses in millimetres to six numbers of about 1 a joint: from the pose's centre, and the centre.
 
-    So three numbers a joint hold both the shape, to the millimetre, and where the person stands. Mean and
-    standard deviation are weights and travel with the model.
+    The centre is the median over the joints, coordinate by coordinate: less noisy than any joint, and blind
+    to triangulations gone wrong. Mean and standard deviation are weights and travel with the model.
     """
 
-    def __init__(self, root: int, **kwargs: Any):
+    def __init__(self, **kwargs: Any):
         super().__init__(**{**kwargs, "dtype": "float32"})
-        self.root = root
 
     def build(self, input_shape: Any) -> None:
-        shape = input_shape[2:]
+        shape = (input_shape[2], 2 * input_shape[3])
         self.mean_mm = self.add_weight(shape=shape, initializer="zeros", trainable=False, name="mean_mm")
         self.std_mm = self.add_weight(shape=shape, initializer="ones", trainable=False, name="std_mm")
 
     def call(self, pose_mm: Any) -> Any:
-        standardised = (self.from_root(pose_mm) - self.mean_mm) / self.std_mm
+        standardised = (self.from_centre(pose_mm) - self.mean_mm) / self.std_mm
         return ops.clip(standardised, -_MAX_STANDARDISED, _MAX_STANDARDISED)
 
-    def from_root(self, pose_mm: Any) -> Any:
-        """Returns poses [B, V, J, 3] with all joints but the root relative to it."""
-        is_root = np.arange(pose_mm.shape[2])[:, None] == self.root
-        return ops.where(is_root, pose_mm, pose_mm - pose_mm[:, :, self.root : self.root + 1])
+    def from_centre(self, pose_mm: Any) -> Any:
+        """Returns [B, V, J, 6]: joints [B, V, J, 3] relative to their centre, and the centre."""
+        num_joints = pose_mm.shape[2]
+        centre = ops.sort(pose_mm, axis=2)[:, :, num_joints // 2 : num_joints // 2 + 1]
+        return ops.concatenate([pose_mm - centre, ops.broadcast_to(centre, ops.shape(pose_mm))], axis=-1)
 
     def adapt(self, pose_mm: np.ndarray) -> None:
         """Sets mean and standard deviation, robustly, from poses [B, V, J, 3] of the training views."""
-        values = ops.convert_to_numpy(self.from_root(ops.convert_to_tensor(pose_mm)))
+        values = ops.convert_to_numpy(self.from_centre(ops.convert_to_tensor(pose_mm)))
         # 16th to 84th percentile: two standard deviations, whatever single triangulations do.
         low, middle, high = np.percentile(values, (16, 50, 84), axis=(0, 1))
         self.mean_mm.assign(middle)
         self.std_mm.assign(np.maximum((high - low) / 2, 1.0))
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "root": self.root}
 
 
 @keras.saving.register_keras_serializable("mcss_tf")
@@ -151,6 +149,7 @@ def build_refinement_model(
     is_weighted: bool = False,
     has_cross_view: bool = True,
     has_pooling: bool = True,
+    has_evidence: bool = True,
     batch_norm_momentum: float = 0.9,
 ) -> keras.Model:
     """Builds CV-UGCN: triangulation, S-GCNs within views, M-GCNs across them, U-shape over the body's parts.
@@ -168,6 +167,8 @@ def build_refinement_model(
         is_weighted: whether confidences weigh the triangulation.
         has_cross_view: whether nodes see the same node in other views.
         has_pooling: whether the U-shape pools; else all layers work on joints.
+        has_evidence: whether the network also sees by how much the triangulation misses the keypoints, and
+            their confidences; else poses alone, as in the paper.
         batch_norm_momentum: of the moving statistics.
 
     Returns:
@@ -195,7 +196,9 @@ def build_refinement_model(
         return _normalised_relu(x, batch_norm_momentum, name)
 
     narrow, middle, wide = widths
-    x = StandardisedPose(skeleton.root, name="standardised")(coarse)
+    x = StandardisedPose(name="standardised")(coarse)
+    if has_evidence:
+        x = layers.Concatenate(name="with_evidence")([x, Evidence(name="evidence")(inputs, coarse)])
     x = block(x, narrow, 0, within, "view_1")
     x = block(x, narrow, 0, within, "view_2")
     skip_joints = block(x, middle, 0, across, "joints_down")

@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 
 from mcss_tf.errors import InputError
 from mcss_tf.geometry.cameras import Camera, load_human36m_cameras, world_to_camera
-from mcss_tf.losses.reprojection import MIN_DEPTH_MM, length, project, to_pixels, transform, view_losses
+from mcss_tf.losses.reprojection import (
+    MIN_DEPTH_MM,
+    length,
+    placement,
+    project,
+    to_pixels,
+    transform,
+    view_losses,
+)
 from tests.keypoint_data import make_cameras, poses
 
 J = 17
@@ -212,6 +220,42 @@ def test_pixels_and_rays_are_inverse():
     pixels = to_pixels(rays, np.stack([camera.matrix] * 4)).numpy()
     back = (np.concatenate([pixels, np.ones((4, J, 1))], -1) @ np.linalg.inv(camera.matrix).T)[..., :2]
     np.testing.assert_allclose(back, rays, atol=1e-12)
+
+
+def test_a_pose_is_placed_where_all_views_see_it():
+    """However far each view's pose was moved away, it comes back."""
+    cameras = list(make_cameras().values())
+    lifted = np.stack([world_to_camera(c, poses(2)) for c in cameras], 1)
+    _, rotation, translation = stacked(cameras, 2)
+    away = np.random.default_rng(0).normal(0, 500, (2, 3, 1, 3))
+    rays = lifted[..., :2] / lifted[..., 2:]
+    offset = placement(lifted + away, rays, np.ones((2, 3, J)), rotation, translation)
+    np.testing.assert_allclose(offset, -away[:, :, 0], atol=1e-4)
+
+
+def test_placement_is_weighted_least_squares(scene):
+    lifted, keypoints, confidence, matrix, rotation, translation = scene
+    rays = to_pixels(keypoints, np.linalg.inv(matrix)).numpy()
+    received = placement(lifted, rays, confidence, rotation, translation)
+    for batch, source in itertools.product(range(2), range(3)):
+        rows, values = [], []
+        for target, joint in itertools.product(range(3), range(J)):
+            relative = rotation[batch, target] @ rotation[batch, source].T
+            point = relative @ (lifted[batch, source, joint] - translation[batch, source])
+            point += translation[batch, target]
+            for axis in (0, 1):
+                line = np.eye(3)[axis] - rays[batch, target, joint, axis] * np.eye(3)[2]
+                scale = np.sqrt(confidence[batch, target, joint])
+                rows.append(scale * line @ relative)
+                values.append(-scale * line @ point)
+        expected = np.linalg.lstsq(np.array(rows), np.array(values), rcond=None)[0]
+        np.testing.assert_allclose(received[batch, source], expected, atol=1e-3)
+
+
+def test_without_weights_poses_stay_where_they_are(scene):
+    lifted, keypoints, confidence, _, rotation, translation = scene
+    offset = placement(lifted, keypoints, 0 * confidence, rotation, translation)
+    np.testing.assert_array_equal(offset, 0)
 
 
 def test_cameras_that_do_not_rotate_are_refused():

@@ -73,6 +73,20 @@ def test_weights_switch_the_terms(dataset):
     np.testing.assert_allclose(scalars["total"], scalars["transformed"], rtol=1e-6)
 
 
+def test_placed_poses_are_nearer_to_the_keypoints_and_the_root_branch_learns_where(dataset):
+    part = {"loss.pretraining": 0.0, "loss.place_weight": 0.5}
+    scalars = {
+        place: scalars_of(dataset, 0, **{**part, "loss.place": place}) for place in ("branch", "keypoints")
+    }
+    assert scalars["keypoints"]["transformed"] < 0.5 * scalars["branch"]["transformed"]
+    assert scalars["branch"]["place"] == 0
+    placed = scalars["keypoints"]
+    expected = placed["reprojection"] + placed["transformed"] + 0.5 * placed["place"]
+    np.testing.assert_allclose(placed["total"], expected, rtol=1e-6)
+    _, after = trained(dataset, 60, **{**part, "loss.place": "keypoints"})
+    assert after["place"] < 0.5 * placed["place"]
+
+
 def test_exact_keypoints_have_other_losses_and_full_confidence(dataset):
     exact = scalars_of(dataset, 30, **{"data.keypoints": "exact"})
     assert exact["reprojection"] != scalars_of(dataset, 30)["reprojection"]
@@ -144,6 +158,7 @@ def test_extrinsics_from_keypoints_change_the_batches(dataset):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"loss.place": "root"}, r"loss.place must be one of branch, keypoints. Received: 'root'"),
         ({"data.keypoints": "true"}, r"data.keypoints must be one of detected, exact. Received: 'true'"),
         (
             {"data.extrinsics": "none"},

@@ -87,6 +87,7 @@ def test_the_size_of_the_paper():
         (Skeleton("snake", ("a", "b", "c"), (-1, 0, 1)), 2, {}),
         (HUMAN36M_17, 2, {"has_pooling": False}),
         (HUMAN36M_17, 2, {"has_cross_view": False}),
+        (HUMAN36M_17, 2, {"has_evidence": False}),
     ],
 )
 def test_other_skeletons_views_and_ablations(skeleton, num_views, options, tmp_path):
@@ -106,13 +107,23 @@ def test_inputs_are_standardised_by_what_most_poses_are():
     rng = np.random.default_rng(0)
     poses = rng.normal((0, 0, 4000), 100, (500, 2, 3, 3))
     poses[0] = 1e7  # one triangulation gone wrong
-    layer = StandardisedPose(root=0)
+    layer = StandardisedPose()
     layer.build(poses.shape)
     layer.adapt(poses)
     received = _numpy(layer(poses[1:]))
-    assert np.abs(received.mean((0, 1))).max() < 0.2
-    assert np.abs(received.std((0, 1)) - 1).max() < 0.2
+    assert received.shape == (499, 2, 3, 6)
+    assert np.abs(received.mean((0, 1))).max() < 0.3
+    assert np.abs(received.std((0, 1)) - 1).max() < 0.5
     assert np.abs(_numpy(layer(poses[:1]))).max() <= 5
     moved = _numpy(layer(poses[1:] + np.array([50.0, 0, 0])))
-    np.testing.assert_allclose(moved[:, :, 1:], received[:, :, 1:], atol=1e-4)
-    assert (moved[:, :, 0, 0] > received[:, :, 0, 0]).mean() > 0.99
+    np.testing.assert_allclose(moved[..., :3], received[..., :3], atol=1e-4)
+    assert (moved[..., 3] > received[..., 3]).mean() > 0.99
+    np.testing.assert_allclose(moved[..., 4:], received[..., 4:], atol=1e-4)
+
+
+def test_the_centre_of_a_pose_is_the_median_of_its_joints():
+    pose = np.random.default_rng(0).normal(size=(2, 2, 5, 3))
+    received = _numpy(StandardisedPose().from_centre(pose))
+    centre = np.median(pose, axis=2, keepdims=True)
+    np.testing.assert_allclose(received[..., :3], pose - centre, atol=1e-6)
+    np.testing.assert_allclose(received[..., 3:], np.broadcast_to(centre, pose.shape), atol=1e-6)
