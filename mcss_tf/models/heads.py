@@ -11,6 +11,8 @@ from mcss_tf.models.resnet import build_resnet
 
 # A coordinate that hardly varies (the canonical left hip has y = 0) is standardised as if it varied 1 mm.
 MIN_STD_MM = 1.0
+# Maps of fewer cells a side stay as they are; the paper's 224 pixels give 7.
+POOLED_CELLS = 4
 
 
 @keras.saving.register_keras_serializable("mcss_tf")
@@ -71,7 +73,7 @@ def build_mcss_model(
 ) -> keras.Model:
     """Builds F, G and H of MCSS (Mitra et al., CVPR 2020, section 3).
 
-    F = ResNet, max-pool 2, flatten; G = FC(hidden)-ReLU-FC(D), L2-normalised; H = linear FC(D, 3 K).
+    F = ResNet, max-pool 2 (from 4 x 4 cells on), flatten; G = FC(hidden)-ReLU-FC(D), L2-normalised; H = linear FC(D, 3 K).
 
     Args:
         image_size: side S of the square input, pixels.
@@ -87,8 +89,8 @@ def build_mcss_model(
     """
     images = keras.Input((image_size, image_size, 3), name="images")
     features = build_resnet(image_size, depth, batch_norm_momentum)(images)
-    # A 32-pixel image is a single cell by now: there is nothing left to pool.
-    if min(features.shape[1:3]) >= 2:
+    # A small image is 2 x 2 cells by now or one: pooled, it would lose where in the image things are.
+    if min(features.shape[1:3]) >= POOLED_CELLS:
         features = layers.MaxPooling2D(2, name="pool")(features)
     x = layers.Flatten(name="flatten")(features)
     # float32 from here on: a few products, and early in training the embeddings of different images differ
