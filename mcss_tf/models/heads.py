@@ -73,7 +73,8 @@ def build_mcss_model(
 ) -> keras.Model:
     """Builds F, G and H of MCSS (Mitra et al., CVPR 2020, section 3).
 
-    F = ResNet, max-pool 2 (from 4 x 4 cells on), flatten; G = FC(hidden)-ReLU-FC(D), L2-normalised; H = linear FC(D, 3 K).
+    F = ResNet, max-pool 2 (from 4 x 4 cells on), flatten; G = FC(hidden)-ReLU-FC(D), L2-normalised;
+    H = linear FC(D, 3 K).
 
     Args:
         image_size: side S of the square input, pixels.
