@@ -54,6 +54,8 @@ def get_config() -> ConfigDict:
     config.loss.pose_weight = 1.0
     config.loss.margin = 1.0
     config.loss.squared = False
+    config.loss.softmax_weight = 0.0  # of a smooth loss over all negatives, which the paper does not have
+    config.loss.temperature = 0.1  # its own
     # The threshold is 0 until the embeddings' spread exceeds threshold_spread, then ramps to its target.
     config.loss.threshold = 0.3
     config.loss.threshold_spread = 0.5

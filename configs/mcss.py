@@ -16,6 +16,8 @@ def get_config() -> ConfigDict:
     config = common.get_config()
     # Near a collapse the squared pull's gradient vanishes and the push's does not: it recovers by itself.
     config.loss.squared = True
+    # The hardest negative alone stays on a plateau for hundreds of steps; the smooth loss leads off it.
+    config.loss.softmax_weight = 0.5
     config.train.schedule = "cosine"
     config.train.warmup_steps = 100
     return config

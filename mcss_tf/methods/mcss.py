@@ -16,6 +16,7 @@ from mcss_tf.data.targets import PoseTargets
 from mcss_tf.errors import InputError
 from mcss_tf.evaluation.headline import headline, headline_names
 from mcss_tf.losses.contrastive import Candidates, multiview_contrastive_loss
+from mcss_tf.losses.softmax import multiview_softmax_loss
 from mcss_tf.models.heads import build_mcss_model, standardised_l1
 from mcss_tf.models.weights import load_imagenet_weights
 from mcss_tf.ops import hardest_negatives
@@ -172,6 +173,11 @@ class MCSS:
         )
         named = terms._asdict()
         metric = named.pop("total")
+        if loss.softmax_weight:
+            named["softmax"] = multiview_softmax_loss(
+                anchors, positives, temperature=loss.temperature, groups=group, candidates=candidates
+            )
+            metric += loss.softmax_weight * named["softmax"]
         seen = tf.concat(candidates[:2], 0) if is_global else embedding[: 2 * num]
         return {"metric": metric, **named, "threshold": threshold, "spread": spread(seen)}
 

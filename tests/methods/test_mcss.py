@@ -198,3 +198,15 @@ def test_a_run_goes_on_from_the_weights_of_another(dataset, unlabelled, tmp_path
     config.image_size = 48
     with pytest.raises(InputError, match=r"on images of 48 pixels.* with 32 pixels and embedding, pose"):
         methods.get(config, dataset).build_model()
+
+
+def test_smooth_loss_is_added_with_its_weight(dataset):
+    config = tiny.get_config()
+    config.loss.softmax_weight, config.loss.temperature = 0.5, 0.2
+    method = methods.get(config, dataset)
+    model, batch = method.build_model(), first_batch(method)
+    scalars = method.losses(model, batch)
+    hard = scalars["pull"] + scalars["push_anchor"] + scalars["push_positive"]
+    np.testing.assert_allclose(scalars["metric"], hard + 0.5 * scalars["softmax"], rtol=1e-5)
+    # All embeddings nearly equal, as at the start: one among the pairs of the batch, by chance.
+    assert 0 < float(scalars["softmax"]) < 2 * np.log(len(batch["group"]))

@@ -13,7 +13,7 @@ def images():
     return np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
 
 
-@pytest.mark.parametrize(("image_size", "num_features"), [(32, 512), (64, 512), (128, 2048), (224, 4608)])
+@pytest.mark.parametrize(("image_size", "num_features"), [(32, 512), (64, 2048), (128, 2048), (224, 4608)])
 def test_pooled_features(image_size, num_features):
     model = build_mcss_model(image_size, num_joints=16)
     assert model.get_layer("flatten").output.shape == (None, num_features)
