@@ -49,7 +49,7 @@ struct ThreadPool {
   std::function<void(std::function<void()>)> schedule;
 };
 
-enum class InstructionSet { kBest, kPortable, kAvx2, kAvx512, kAvx512Bfloat16 };
+enum class InstructionSet { kBest, kPortable, kAvx2, kAvx512, kAvx512Bfloat16, kAmx };
 
 // True if this processor can run it.
 bool IsSupported(InstructionSet instruction_set);

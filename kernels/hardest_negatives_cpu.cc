@@ -31,6 +31,12 @@
 #if (defined(__clang__) && __clang_major__ >= 9) || (!defined(__clang__) && __GNUC__ >= 10)
 #define MCSS_WITH_AVX512_BFLOAT16
 #endif
+#if defined(__linux__) && ((defined(__clang__) && __clang_major__ >= 12) || (!defined(__clang__) && __GNUC__ >= 11))
+#define MCSS_WITH_AMX
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #endif
 
 namespace mcss {
@@ -40,9 +46,18 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr uint64_t kNone = ~uint64_t{0};
 // Makes a number that is not positive lower by more than float32 rounds D or D^2/2.
 constexpr float kLower = 1 + 0x1p-20f;
-// Rows of one block, whose bounds a task keeps on its stack; a multiple of every tile height.
-constexpr int64_t kMaxBlockRows = 480;
-constexpr int64_t kBlockColumns = 1024;
+// A multiple of the height and the width of every tile.
+constexpr int64_t kTileMultiple = 96;
+// Rows and columns of one block, whose bounds a task keeps on its stack, and the pairs it puts off.
+constexpr int64_t kMaxBlockRows = 5 * kTileMultiple;
+constexpr int64_t kMaxBlockColumns = 11 * kTileMultiple;
+constexpr int kMaxCandidates = 2048;
+// The values of a candidate are fetched while those so many before it are evaluated.
+constexpr int kAhead = 3;
+#ifndef INNER
+#define INNER 1
+#endif
+constexpr int64_t kInnerRows = INNER * kTileMultiple;
 // Up to this many hits of a tile are looked at one by one.
 constexpr int kFewHits = 6;
 // Below this many multiply-adds another thread takes longer to wake than to help.
@@ -58,16 +73,16 @@ constexpr int64_t kPairsForEvaluation = 16;
 struct Side {
   const float* values;          // [num, padded_dim], as given
   const int32_t* groups;        // [num]
-  int64_t num, tile;            // tile: rows (or columns) of one tile
-  float* packed;                // [num_tiles][steps][tile], centred and scaled; 0 where padded or not finite
-  float* start;                 // [num_tiles * tile], -|x|^2/2 + error; -inf where padded or not finite
-  float* error;                 // [num_tiles * tile], this side's share of the error bound
+  int64_t num;
+  float* packed;                // tile by tile, centred and scaled; 0 where padded or not finite
+  float* start;                 // -|x|^2/2 + error; -inf where padded or not finite
+  float* error;                 // this side's share of the error bound
   std::atomic<uint64_t>* best;  // [num], distance bits << 32 | index in the other side; kNone at first
 };
 
 struct Plan {
   Side rows, columns;
-  int64_t dim, padded_dim;  // padded_dim: a multiple of 16
+  int64_t dim, padded_dim;  // padded_dim: a multiple of 32
   float threshold;
   float certainly_far;   // a pair whose upper bound of -D^2/2 is below this is above the threshold
   const double* centre;  // [padded_dim]
@@ -76,15 +91,17 @@ struct Plan {
 
 // One implementation for each instruction set.
 struct Kernels {
-  int64_t tile_rows, tile_columns;
-  // Fills packed, start and error of the tiles in [begin, end), and returns the largest finite |x|^2.
-  double (*pack)(const Plan& plan, const Side& side, int64_t begin, int64_t end);
-  // Offers every pair that may matter, of a range of row tiles x a range of column tiles.
+  // Fills packed, start and error of the tiles that hold [begin, end), and returns the largest finite |x|^2.
+  double (*pack_rows)(const Plan& plan, int64_t begin, int64_t end);
+  double (*pack_columns)(const Plan& plan, int64_t begin, int64_t end);
+  // Offers every pair that may matter, of a range of rows x a range of columns.
   // Returns false if it gave up because too many may matter.
-  bool (*select)(const Plan& plan, int64_t row_tile_begin, int64_t row_tile_end, int64_t column_tile_begin,
-                 int64_t column_tile_end);
-  const Kernels* finer;  // those with tiles of the same size that never give up, where these can
+  bool (*select)(const Plan& plan, int64_t row_begin, int64_t row_end, int64_t column_begin, int64_t column_end);
+  const Kernels* finer;  // those that never give up, where these can
 };
+
+int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
+int64_t RoundUp(int64_t a, int64_t multiple) { return CeilDiv(a, multiple) * multiple; }
 
 // `residual_bound`: what rounding to bfloat16 adds.
 void SetBounds(const Plan& plan, double squared_norm, double residual_bound, float* start, float* error) {
@@ -140,6 +157,7 @@ float FloorOf(const Plan& plan, const std::atomic<uint64_t>& best) {
 // A pair whose upper bound of -D^2/2 is above this, plus twice the column's error, is surely not above the threshold.
 float CeilingOf(const Plan& plan, float error) {
   if (plan.threshold < 0) return kInfinity;
+  if (std::isnan(plan.threshold)) return -kInfinity;
   const double distance = plan.threshold * plan.scale;
   return static_cast<float>(-0.5 / kLower / kLower * distance * distance + 2.0 * kLower * error + 0x1p-124);
 }
@@ -149,8 +167,15 @@ float CertainlyFar(float threshold, double scale) {
   return threshold < 0 ? kInfinity : static_cast<float>(-0.5 * kLower * kLower * distance * distance - 0x1p-124);
 }
 
+// Of instruction sets without tile registers.
+struct NoTiles {
+  static constexpr bool kHasTiles = false;
+  static inline void Configure() {}
+  static inline void Release() {}
+};
+
 namespace portable {
-struct Isa {
+struct Isa : NoTiles {
   typedef float Vector __attribute__((vector_size(16)));
   static constexpr int kWidth = 4, kRows = 4, kVectors = 2;
   static constexpr bool kIsBfloat16 = false;
@@ -161,9 +186,10 @@ struct Isa {
     return v;
   }
   static inline Vector Fma(Vector a, Vector b, Vector sum) { return a * b + sum; }
-  static inline uint32_t Hits(Vector upper, Vector row_floor, Vector column_floor, Vector ceiling) {
-    const auto is_hit = ((upper > row_floor) | (upper > column_floor)) & (upper <= ceiling);
-    return (is_hit[0] & 1) | (is_hit[1] & 2) | (is_hit[2] & 4) | (is_hit[3] & 8);
+  static inline Vector Min(Vector a, Vector b) { return a < b ? a : b; }
+  static inline uint32_t Greater(Vector a, Vector b) {
+    const auto is_greater = a > b;
+    return (is_greater[0] & 1) | (is_greater[1] & 2) | (is_greater[2] & 4) | (is_greater[3] & 8);
   }
 };
 constexpr const Kernels* kFiner = nullptr;
@@ -178,17 +204,15 @@ constexpr const Kernels* kFiner = nullptr;
 #pragma GCC target("avx2,fma")
 #endif
 namespace avx2 {
-struct Isa {
+struct Isa : NoTiles {
   typedef __m256 Vector;
   static constexpr int kWidth = 8, kRows = 6, kVectors = 2;
   static constexpr bool kIsBfloat16 = false;
   static inline Vector Broadcast(float x) { return _mm256_set1_ps(x); }
   static inline Vector Load(const float* x) { return _mm256_loadu_ps(x); }
   static inline Vector Fma(Vector a, Vector b, Vector sum) { return _mm256_fmadd_ps(a, b, sum); }
-  static inline uint32_t Hits(Vector upper, Vector row_floor, Vector column_floor, Vector ceiling) {
-    const Vector above = _mm256_cmp_ps(upper, _mm256_min_ps(row_floor, column_floor), _CMP_GT_OQ);
-    return _mm256_movemask_ps(_mm256_and_ps(above, _mm256_cmp_ps(upper, ceiling, _CMP_LE_OQ)));
-  }
+  static inline Vector Min(Vector a, Vector b) { return _mm256_min_ps(a, b); }
+  static inline uint32_t Greater(Vector a, Vector b) { return _mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GT_OQ)); }
 };
 constexpr const Kernels* kFiner = nullptr;
 #include "kernels/hardest_negatives_tile.inc"
@@ -202,17 +226,15 @@ constexpr const Kernels* kFiner = nullptr;
 #pragma GCC target("avx512f,avx2,fma")
 #endif
 namespace avx512 {
-struct Isa {
+struct Isa : NoTiles {
   typedef __m512 Vector;
   static constexpr int kWidth = 16, kRows = 12, kVectors = 2;
   static constexpr bool kIsBfloat16 = false;
   static inline Vector Broadcast(float x) { return _mm512_set1_ps(x); }
   static inline Vector Load(const float* x) { return _mm512_loadu_ps(x); }
   static inline Vector Fma(Vector a, Vector b, Vector sum) { return _mm512_fmadd_ps(a, b, sum); }
-  static inline uint32_t Hits(Vector upper, Vector row_floor, Vector column_floor, Vector ceiling) {
-    const __mmask16 above = _mm512_cmp_ps_mask(upper, _mm512_min_ps(row_floor, column_floor), _CMP_GT_OQ);
-    return _mm512_mask_cmp_ps_mask(above, upper, ceiling, _CMP_LE_OQ);
-  }
+  static inline Vector Min(Vector a, Vector b) { return _mm512_min_ps(a, b); }
+  static inline uint32_t Greater(Vector a, Vector b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
 };
 constexpr const Kernels* kFiner = nullptr;
 #include "kernels/hardest_negatives_tile.inc"
@@ -230,7 +252,7 @@ constexpr const Kernels* kFiner = nullptr;
 #pragma GCC target("avx512f,avx512bw,avx512vl,avx512bf16,avx2,fma")
 #endif
 namespace avx512_bfloat16 {
-struct Isa {
+struct Isa : NoTiles {
   typedef __m512 Vector;
   static constexpr int kWidth = 16, kRows = 12, kVectors = 2;
   static constexpr bool kIsBfloat16 = true;
@@ -238,9 +260,8 @@ struct Isa {
   static inline Vector Load(const float* x) { return _mm512_loadu_ps(x); }
   // Each lane of a and b is two bfloat16; twice the multiply-adds of float32 in the same time.
   static inline Vector Fma(Vector a, Vector b, Vector sum) { return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b); }
-  static inline uint32_t Hits(Vector upper, Vector row_floor, Vector column_floor, Vector ceiling) {
-    return avx512::Isa::Hits(upper, row_floor, column_floor, ceiling);
-  }
+  static inline Vector Min(Vector a, Vector b) { return _mm512_min_ps(a, b); }
+  static inline uint32_t Greater(Vector a, Vector b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
 };
 constexpr const Kernels* kFiner = &avx512::kKernels;
 #include "kernels/hardest_negatives_tile.inc"
@@ -251,16 +272,93 @@ constexpr const Kernels* kFiner = &avx512::kKernels;
 #pragma GCC pop_options
 #endif
 #endif  // MCSS_WITH_AVX512_BFLOAT16
+#if defined(MCSS_WITH_AMX)
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("amx-tile,amx-bf16,avx512f,avx2,fma"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("amx-tile,amx-bf16,avx512f,avx2,fma")
+#endif
+namespace amx {
+// Eight tile registers of 16 rows x 64 bytes, as the processor reads it.
+struct alignas(64) TileConfiguration {
+  uint8_t palette = 1, start_row = 0, reserved[14] = {};
+  uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+};
+constexpr TileConfiguration kTileConfiguration;
+
+struct Isa {
+  typedef __m512 Vector;
+  static constexpr int kWidth = 16, kRows = 32, kVectors = 2;
+  static constexpr bool kIsBfloat16 = true, kHasTiles = true;
+  static inline Vector Broadcast(float x) { return _mm512_set1_ps(x); }
+  static inline Vector Load(const float* x) { return _mm512_loadu_ps(x); }
+  static inline Vector Min(Vector a, Vector b) { return _mm512_min_ps(a, b); }
+  static inline uint32_t Greater(Vector a, Vector b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
+  static inline void Configure() { _tile_loadconfig(&kTileConfiguration); }
+  static inline void Release() { _tile_release(); }
+  // products = a b, of a [kRows][steps] and b [steps][2 * kWidth], whose lanes are two bfloat16 each.
+  static inline void Multiply(const float* a, const float* b, int64_t steps, Vector (&products)[kRows][kVectors]) {
+    constexpr int kStride = 16 * sizeof(float), kRowStride = kVectors * kStride;
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    for (int64_t step = 0; step < steps; step += 16, a += 16 * kRows, b += 16 * kVectors * kWidth) {
+      _tile_loadd(4, a, kStride);
+      _tile_loadd(5, a + 16 * 16, kStride);
+      _tile_loadd(6, b, kRowStride);
+      _tile_loadd(7, b + kWidth, kRowStride);
+      _tile_dpbf16ps(0, 4, 6);
+      _tile_dpbf16ps(1, 4, 7);
+      _tile_dpbf16ps(2, 5, 6);
+      _tile_dpbf16ps(3, 5, 7);
+    }
+    _tile_stored(0, &products[0][0], kRowStride);
+    _tile_stored(1, &products[0][1], kRowStride);
+    _tile_stored(2, &products[16][0], kRowStride);
+    _tile_stored(3, &products[16][1], kRowStride);
+  }
+};
+constexpr const Kernels* kFiner = &avx512::kKernels;
+#include "kernels/hardest_negatives_tile.inc"
+}  // namespace amx
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+
+// Whether the kernel lets this process use the tile registers, which it must be asked for.
+bool HasTilePermission() {
+  constexpr int kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+  static const bool is_granted = syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+  return is_granted;
+}
+
+// __builtin_cpu_supports knows of AMX only in newer compilers.
+bool HasAmx() {
+  constexpr unsigned kAmxBfloat16 = 1u << 22, kAmxTile = 1u << 24;
+  unsigned a, b, c, d;
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & kAmxBfloat16) && (d & kAmxTile) &&
+         __builtin_cpu_supports("avx512f") && HasTilePermission();
+}
+#endif  // MCSS_WITH_AMX
 #endif  // __x86_64__
 
 InstructionSet Best() {
-  for (InstructionSet set : {InstructionSet::kAvx512Bfloat16, InstructionSet::kAvx512, InstructionSet::kAvx2}) {
+  for (InstructionSet set : {InstructionSet::kAmx, InstructionSet::kAvx512Bfloat16, InstructionSet::kAvx512,
+                             InstructionSet::kAvx2}) {
     if (IsSupported(set)) return set;
   }
   return InstructionSet::kPortable;
 }
 
 const Kernels& KernelsOf(InstructionSet instruction_set) {
+#if defined(MCSS_WITH_AMX)
+  if (instruction_set == InstructionSet::kAmx) return amx::kKernels;
+#endif
 #if defined(MCSS_WITH_AVX512_BFLOAT16)
   if (instruction_set == InstructionSet::kAvx512Bfloat16) return avx512_bfloat16::kKernels;
 #endif
@@ -296,8 +394,6 @@ void ParallelFor(const ThreadPool& pool, int64_t num_tasks, const std::function<
   progress->all_done.wait(lock, [&] { return progress->num_done == num_tasks; });
 }
 
-int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 // Cache-line aligned, not initialised.
 struct Buffer {
   explicit Buffer(int64_t size)
@@ -310,21 +406,19 @@ struct Buffer {
 // One side's memory: O(num * dim).
 class PreparedSide {
  public:
-  PreparedSide(const Embeddings& given, bool is_bfloat16, int64_t dim, int64_t padded_dim, int64_t tile)
-      : size_(CeilDiv(given.num, tile) * tile),
-        copy_(is_bfloat16 || dim != padded_dim ? given.num * padded_dim : 0),
-        packed_(size_ * dim),
-        bounds_(2 * size_),
+  PreparedSide(const Embeddings& given, bool is_bfloat16, int64_t dim, int64_t padded_dim)
+      : copy_(is_bfloat16 || dim != padded_dim ? given.num * padded_dim : 0),
+        packed_(RoundUp(given.num, kTileMultiple) * padded_dim),
+        bounds_(2 * RoundUp(given.num, kTileMultiple)),
         best_(new std::atomic<uint64_t>[given.num]) {
     for (int64_t i = 0; i < given.num; ++i) best_[i].store(kNone, std::memory_order_relaxed);
-    side = {static_cast<const float*>(given.values), given.groups, given.num, tile, packed_.values,
-            bounds_.values, bounds_.values + size_, best_.get()};
+    side = {static_cast<const float*>(given.values), given.groups, given.num, packed_.values, bounds_.values,
+            bounds_.values + RoundUp(given.num, kTileMultiple), best_.get()};
     if (is_bfloat16 || dim != padded_dim) {
       side.values = copy_.values;
       Widen(given, is_bfloat16, dim, padded_dim);
     }
   }
-  int64_t num_tiles() const { return size_ / side.tile; }
 
   Side side;
 
@@ -345,7 +439,6 @@ class PreparedSide {
     return value;
   }
 
-  int64_t size_;
   Buffer copy_, packed_, bounds_;
   std::unique_ptr<std::atomic<uint64_t>[]> best_;
 };
@@ -380,16 +473,21 @@ double Spread(const Plan& plan) {
   return spread;
 }
 
-// Runs task(side, begin, end) over all tiles of both sides.
-void ForTiles(const ThreadPool& pool, const PreparedSide& rows, const PreparedSide& columns,
-              const std::function<void(const Side&, int64_t, int64_t)>& task) {
-  constexpr int64_t kTiles = 32;
-  const int64_t num_row_tasks = CeilDiv(rows.num_tiles(), kTiles);
-  ParallelFor(pool, num_row_tasks + CeilDiv(columns.num_tiles(), kTiles), [&](int64_t i) {
-    const PreparedSide& prepared = i < num_row_tasks ? rows : columns;
-    const int64_t begin = (i < num_row_tasks ? i : i - num_row_tasks) * kTiles;
-    task(prepared.side, begin, std::min(begin + kTiles, prepared.num_tiles()));
+// Packs both sides and returns the largest finite |x|^2.
+double Pack(const ThreadPool& pool, const Plan& plan, const Kernels& kernels) {
+  constexpr int64_t kEmbeddings = 4 * kTileMultiple;
+  const int64_t num_row_tasks = CeilDiv(plan.rows.num, kEmbeddings);
+  std::mutex mutex;
+  double largest = 0;
+  ParallelFor(pool, num_row_tasks + CeilDiv(plan.columns.num, kEmbeddings), [&](int64_t i) {
+    const bool is_row = i < num_row_tasks;
+    const int64_t begin = (is_row ? i : i - num_row_tasks) * kEmbeddings;
+    const int64_t end = std::min(begin + kEmbeddings, is_row ? plan.rows.num : plan.columns.num);
+    const double here = (is_row ? kernels.pack_rows : kernels.pack_columns)(plan, begin, end);
+    std::lock_guard<std::mutex> lock(mutex);
+    largest = std::max(largest, here);
   });
+  return largest;
 }
 
 void Write(const Side& side, int32_t* index, float* distance) {
@@ -403,6 +501,9 @@ void Write(const Side& side, int32_t* index, float* distance) {
 }  // namespace
 
 bool IsSupported(InstructionSet instruction_set) {
+#if defined(MCSS_WITH_AMX)
+  if (instruction_set == InstructionSet::kAmx) return HasAmx();
+#endif
 #if defined(MCSS_WITH_AVX512_BFLOAT16)
   if (instruction_set == InstructionSet::kAvx512Bfloat16) {
     return __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512bw") &&
@@ -420,9 +521,9 @@ void HardestNegativesOnCpu(const Problem& problem, const Selection& selection, c
                            InstructionSet instruction_set) {
   static const InstructionSet best = Best();
   const Kernels& kernels = KernelsOf(instruction_set == InstructionSet::kBest ? best : instruction_set);
-  const int64_t dim = problem.dim, padded_dim = CeilDiv(dim, 16) * 16;
-  PreparedSide rows(problem.rows, problem.is_bfloat16, dim, padded_dim, kernels.tile_rows);
-  PreparedSide columns(problem.columns, problem.is_bfloat16, dim, padded_dim, kernels.tile_columns);
+  const int64_t dim = problem.dim, padded_dim = RoundUp(dim, 32);
+  PreparedSide rows(problem.rows, problem.is_bfloat16, dim, padded_dim);
+  PreparedSide columns(problem.columns, problem.is_bfloat16, dim, padded_dim);
   Plan plan = {rows.side, columns.side, dim, padded_dim, problem.threshold, 0.0f, nullptr, 1.0};
   const std::vector<double> centre = Centre(plan);
   plan.centre = centre.data();
@@ -430,47 +531,35 @@ void HardestNegativesOnCpu(const Problem& problem, const Selection& selection, c
   const double work = static_cast<double>(problem.rows.num) * problem.columns.num * dim;
   const ThreadPool alone;
   const ThreadPool& threads = work < kMinParallelWork ? alone : pool;
-
-  const auto pack = [&](const Kernels& kernels) {
-    std::mutex mutex;
-    double largest = 0;
-    ForTiles(threads, rows, columns, [&](const Side& side, int64_t begin, int64_t end) {
-      const double here = kernels.pack(plan, side, begin, end);
-      std::lock_guard<std::mutex> lock(mutex);
-      largest = std::max(largest, here);
-    });
-    return largest;
-  };
-  const double largest = pack(kernels);
+  const double largest = Pack(threads, plan, kernels);
   if (largest != 0 && !(largest > 0x1p-60 && largest < 0x1p100)) {
     const double spread = Spread(plan);
     if (spread > 0) plan.scale = std::ldexp(1.0, -std::ilogb(spread));
-    pack(kernels);
+    Pack(threads, plan, kernels);
   }
   plan.certainly_far = CertainlyFar(plan.threshold, plan.scale);
 
   // Tall enough to reuse a column tile, low enough to give every thread several blocks.
-  const int64_t block_rows = std::clamp(CeilDiv(rows.num_tiles(), 4 * threads.num_threads), int64_t{1},
-                                        kMaxBlockRows / kernels.tile_rows);
-  const int64_t block_columns = kBlockColumns / kernels.tile_columns;
-  const int64_t num_row_blocks = CeilDiv(rows.num_tiles(), block_rows);
-  const int64_t num_column_blocks = CeilDiv(columns.num_tiles(), block_columns);
+  const int64_t block_rows = std::clamp(RoundUp(CeilDiv(problem.rows.num, 4 * threads.num_threads), kTileMultiple),
+                                        kTileMultiple, kMaxBlockRows);
+  const int64_t num_row_blocks = CeilDiv(problem.rows.num, block_rows);
+  const int64_t num_column_blocks = CeilDiv(problem.columns.num, kMaxBlockColumns);
   // Blocks that are not decided yet; each is written by one task.
   std::vector<char> is_open(num_row_blocks * num_column_blocks, true);
   std::atomic<bool> is_too_coarse{false};
   const auto select = [&](const Kernels& kernels) {
     ParallelFor(threads, num_row_blocks * num_column_blocks, [&](int64_t i) {
       if (!is_open[i] || is_too_coarse.load(std::memory_order_relaxed)) return;
-      const int64_t row = i / num_column_blocks * block_rows, column = i % num_column_blocks * block_columns;
-      is_open[i] = !kernels.select(plan, row, std::min(row + block_rows, rows.num_tiles()), column,
-                                   std::min(column + block_columns, columns.num_tiles()));
+      const int64_t row = i / num_column_blocks * block_rows, column = i % num_column_blocks * kMaxBlockColumns;
+      is_open[i] = !kernels.select(plan, row, std::min(row + block_rows, problem.rows.num), column,
+                                   std::min(column + kMaxBlockColumns, problem.columns.num));
       if (is_open[i]) is_too_coarse.store(true, std::memory_order_relaxed);
     });
   };
   select(kernels);
   if (is_too_coarse.exchange(false)) {
     // What was found so far are exact distances, so they stay.
-    pack(*kernels.finer);
+    Pack(threads, plan, *kernels.finer);
     select(*kernels.finer);
   }
   Write(rows.side, selection.row_index, selection.row_distance);

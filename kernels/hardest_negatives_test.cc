@@ -249,7 +249,8 @@ void CheckBfloat16() {
 int main() {
   const std::vector<std::pair<InstructionSet, std::string>> sets = {
       {InstructionSet::kPortable, "portable"}, {InstructionSet::kAvx2, "AVX2"}, {InstructionSet::kAvx512, "AVX-512"},
-      {InstructionSet::kAvx512Bfloat16, "AVX-512 with bfloat16"}};
+      {InstructionSet::kAvx512Bfloat16, "AVX-512 with bfloat16"},
+      {InstructionSet::kAmx, "AMX"}};
   const std::vector<Case> cases = Cases();
   for (const auto& [set, name] : sets) {
     if (!mcss::IsSupported(set)) {
