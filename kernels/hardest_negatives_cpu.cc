@@ -108,7 +108,8 @@ void SetBounds(const Plan& plan, double squared_norm, double residual_bound, flo
   const double roundings = 2.0 * static_cast<double>(plan.dim) + 8;
   const double underflow = (static_cast<double>(plan.dim) + 2) * 0x1p-124;
   const double bound = roundings * 0x1p-24 * squared_norm + residual_bound;
-  *error = static_cast<float>(bound * (1 + 0x1p-20) + underflow);
+  // What equals the centre is exact: embeddings that are all equal are then told apart from near duplicates.
+  *error = squared_norm == 0 ? 0 : static_cast<float>(bound * (1 + 0x1p-20) + underflow);
   *start = static_cast<float>(-squared_norm / 2 + *error);
 }
 
@@ -146,10 +147,12 @@ void Offer(const Plan& plan, int64_t row, int64_t column, double squared) {
   Lower(plan.columns.best[column], Key(distance, row));
 }
 
-// A pair whose upper bound of -D^2/2 is not above this can neither beat nor tie with `best`.
-float FloorOf(const Plan& plan, const std::atomic<uint64_t>& best) {
+// A pair whose upper bound of -D^2/2 is not above this, and whose index is not below `next`, can neither beat `best`
+// nor, with a lower index, tie with it.
+float FloorOf(const Plan& plan, const std::atomic<uint64_t>& best, int64_t next) {
   const uint64_t key = best.load(std::memory_order_relaxed);
   if (key == kNone) return -kInfinity;
+  if (key < Key(0, next)) return kInfinity;  // a distance of 0, and a lower index
   const double distance = DistanceOf(key) * plan.scale;
   return static_cast<float>(-0.5 * kLower * distance * distance - 0x1p-124);
 }
@@ -159,7 +162,8 @@ float CeilingOf(const Plan& plan, float error) {
   if (plan.threshold < 0) return kInfinity;
   if (std::isnan(plan.threshold)) return -kInfinity;
   const double distance = plan.threshold * plan.scale;
-  return static_cast<float>(-0.5 / kLower / kLower * distance * distance + 2.0 * kLower * error + 0x1p-124);
+  const double underflow = error == 0 ? -0x1p-124 : 0x1p-124;  // of two that equal the centre D is 0 for certain
+  return static_cast<float>(-0.5 / kLower / kLower * distance * distance + 2.0 * kLower * error + underflow);
 }
 
 float CertainlyFar(float threshold, double scale) {
@@ -350,6 +354,10 @@ bool HasAmx() {
 InstructionSet Best() {
   for (InstructionSet set : {InstructionSet::kAmx, InstructionSet::kAvx512Bfloat16, InstructionSet::kAvx512,
                              InstructionSet::kAvx2}) {
+#if defined(__x86_64__)
+    // Intel's cores take longer for two products of bfloat16 than for one of float32, except in tiles.
+    if (set == InstructionSet::kAvx512Bfloat16 && __builtin_cpu_is("intel")) continue;
+#endif
     if (IsSupported(set)) return set;
   }
   return InstructionSet::kPortable;

@@ -33,10 +33,13 @@ def source_dir() -> Path:
     return installed if installed.is_dir() else Path(__file__).resolve().parents[2] / "kernels"
 
 
-def library_name(sources: Path, tensorflow_version: str, with_cuda: bool) -> str:
-    """File name that changes with all the library depends on: sources, flags, TensorFlow, processor."""
+def library_name(sources: Path, tensorflow_version: str, with_cuda: bool, compilers: str = "") -> str:
+    """File name that changes with all the library depends on: sources, flags, TensorFlow, processor, compilers.
+
+    An installed library is named without `compilers`: it runs where there are none, or others.
+    """
     digest = hashlib.sha256(
-        repr((_CPP_FLAGS, _CUDA_FLAGS, tensorflow_version, platform.machine(), with_cuda)).encode()
+        repr((_CPP_FLAGS, _CUDA_FLAGS, tensorflow_version, platform.machine(), with_cuda, compilers)).encode()
     )
     for name in (*HEADERS, *CPP_SOURCES, CUDA_SOURCE):
         digest.update((sources / name).read_bytes())
@@ -94,6 +97,13 @@ def find_nvcc() -> str | None:
     return shutil.which("nvcc") or next(
         filter(None, (shutil.which(f"{home}/bin/nvcc") for home in homes if home)), None
     )
+
+
+def compiler_versions(with_cuda: bool) -> str:
+    """What the compilers that are found say of themselves: a new one is to build anew."""
+    found = [find_compiler(), find_nvcc() if with_cuda else None]
+    commands = [[path, "--version"] for path in found if path]
+    return "".join(subprocess.run(command, capture_output=True, text=True).stdout for command in commands)
 
 
 def _run(command):

@@ -48,10 +48,11 @@ def _find_or_build() -> Path:
             "install the CUDA toolkit (or set CUDA_HOME)"
         )
     sources = build.source_dir()
-    name = build.library_name(sources, tf.__version__, with_cuda)
-    library = sources / name  # put there by the installation
+    # Put there by the installation.
+    library = sources / build.library_name(sources, tf.__version__, with_cuda)
     if not library.exists():
-        library = build.cache_dir() / name
+        compilers = build.compiler_versions(with_cuda)
+        library = build.cache_dir() / build.library_name(sources, tf.__version__, with_cuda, compilers)
         if not library.exists():
             logging.info("Compiling the hardest_negatives op into %s, once (seconds).", library)
             build.build_once(library, sources, tf.sysconfig.get_include(), with_cuda)

@@ -69,12 +69,26 @@ def test_the_name_changes_with_what_the_library_depends_on(tmp_path):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     names = [
         build.library_name(tmp_path, *rest)
-        for rest in [("2.21.0", False), ("2.21.1", False), ("2.21.0", True)]
+        for rest in [("2.21.0", False), ("2.21.1", False), ("2.21.0", True), ("2.21.0", False, "g++ 13")]
     ]
     with open(tmp_path / "hardest_negatives_tile.inc", "a") as file:
         file.write("// changed\n")
     names.append(build.library_name(tmp_path, "2.21.0", False))
-    assert len(set(names)) == 4
+    assert len(set(names)) == 5
+
+
+def test_another_version_of_the_compiler_builds_anew(tmp_path, monkeypatch):
+    body = 'if [ "$1" = "--version" ]; then cat {0}/version; exit; fi' + WRITES_ITS_OUTPUT
+    monkeypatch.setenv("CXX", str(fake_compiler(tmp_path, body.format(tmp_path))))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    found = []
+    for version in ("g++ 12", "g++ 13", "g++ 12"):
+        (tmp_path / "version").write_text(version)
+        found.append(library._find_or_build())
+    assert found[0] == found[2] != found[1]
+    assert len(list((tmp_path / "cache" / "mcss_tf").glob("*.so"))) == 2
+    compiled = (tmp_path / "calls").read_text().count("-shared")
+    assert compiled == 2  # the first is found again
 
 
 @pytest.mark.parametrize(
