@@ -34,7 +34,7 @@ def source_dir() -> Path:
 
 
 def library_name(sources: Path, tensorflow_version: str, with_cuda: bool, compilers: str = "") -> str:
-    """File name that changes with all the library depends on: sources, flags, TensorFlow, processor, compilers.
+    """File name that changes with all the library depends on (sources, flags, TensorFlow, ...).
 
     An installed library is named without `compilers`: it runs where there are none, or others.
     """
