@@ -63,8 +63,8 @@ class Checkpoints:
         if kind is None:  # else what went wrong first is what is told
             self.wait()
 
-    def restore(self) -> tuple[int, list[str]]:
-        """Restores the newest checkpoint that is whole.
+    def restore(self, source: Workdir | None = None) -> tuple[int, list[str]]:
+        """Restores the newest checkpoint that is whole, of another workdir where one is given.
 
         Returns:
             The number of steps it has done, 0 where there is none; and a warning for each that is damaged.
@@ -75,7 +75,8 @@ class Checkpoints:
         warnings: list[str] = []
         for half_written in self._folder.glob("ckpt-*_temp"):
             shutil.rmtree(half_written, ignore_errors=True)
-        for prefix in reversed(_on_disk(self._folder)):
+        folder = source.checkpoints if source else self._folder
+        for prefix in reversed(_on_disk(folder)):
             try:
                 self._checkpoint.restore(str(prefix)).assert_existing_objects_matched()
             except _UNREADABLE as error:
@@ -89,7 +90,7 @@ class Checkpoints:
         if warnings:
             raise InputError(
                 f"A run resumes from a whole checkpoint. Received: {'; '.join(warnings)}. "
-                f"Bring back a copy of {self._folder}, or remove it to start the run anew."
+                f"Bring back a copy of {folder}, or remove it to start the run anew."
             )
         return 0, warnings
 

@@ -25,10 +25,17 @@ class Logs:
         num_steps: of the whole run.
         steps_per_epoch: distance of the printed lines.
         images_per_step: to tell images/s.
+        is_quiet: whether nothing is printed: workers beside the chief.
     """
 
     def __init__(
-        self, workdir: Workdir, first_step: int, num_steps: int, steps_per_epoch: int, images_per_step: int
+        self,
+        workdir: Workdir,
+        first_step: int,
+        num_steps: int,
+        steps_per_epoch: int,
+        images_per_step: int,
+        is_quiet: bool = False,
     ):
         self._metrics = Table(workdir.metrics_csv, first_step)
         self._validation = Table(workdir.validation_csv, first_step)
@@ -46,7 +53,7 @@ class Logs:
         self._images_per_step = images_per_step
         self._next_line = (first_step // steps_per_epoch + 1) * steps_per_epoch
         self._clock, self._clock_step, self._waited_s = time.monotonic(), first_step, 0.0
-        console = Console()
+        console = Console(quiet=is_quiet)
         self._progress = Progress(
             TextColumn("step"),
             BarColumn(),

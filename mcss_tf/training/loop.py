@@ -1,6 +1,8 @@
 """The loop all methods share: step, log, check, checkpoint, resume, finish."""
 
 import contextlib
+import functools
+import signal
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -17,14 +19,29 @@ from mcss_tf.training.checkpoints import Checkpoints, catch_signals
 from mcss_tf.training.logs import Logs
 from mcss_tf.training.profiler import Profiler
 from mcss_tf.training.schedules import LearningRate
-from mcss_tf.training.strategy import average_statistics, first_local
+from mcss_tf.training.strategy import (
+    agree,
+    average_statistics,
+    check_same_step,
+    distribute_batches,
+    first_local,
+    is_told_to_stop,
+    synchronise_batch_norm,
+)
 from mcss_tf.training.validation import Validation
 from mcss_tf.training.watch import Watch
 from mcss_tf.training.workdir import Workdir
 
 
 def train(
-    method: Any, config: ConfigDict, workdir: Workdir, *, keep: int = 2, profile: range | None = None
+    method: Any,
+    config: ConfigDict,
+    workdir: Workdir,
+    *,
+    keep: int = 2,
+    profile: range | None = None,
+    strategy: tf.distribute.Strategy | None = None,
+    resume_from: Workdir | None = None,
 ) -> keras.Model:
     """Trains from the workdir's last checkpoint, or from the start, to the end.
 
@@ -37,41 +54,59 @@ def train(
         workdir: where checkpoints, logs and the final model go.
         keep: how many of the newest checkpoints stay on disk.
         profile: steps (counted from 1) whose profile goes to TensorBoard; None for none.
+        strategy: of `strategy.build_strategy`; None: one device. The batches of all replicas together are
+            those that one device would see.
+        resume_from: whose checkpoints to resume from; None: this workdir's. Workers beside the chief read
+            the chief's and have a workdir of their own, since to save takes all of them.
 
     Returns:
         The trained model, which is also in the workdir.
 
     Raises:
         TrainingStoppedError: the loss is not finite or the embedding has collapsed; names the steps.
-        InputError: all checkpoints of the run are damaged.
+        InputError: all checkpoints of the run are damaged, or workers do not see the same ones.
         OSError: a file cannot be written; the checkpoints before are whole.
         SystemExit: SIGINT or SIGTERM came; the state is saved, the same command resumes.
     """
+    strategy = strategy or tf.distribute.get_strategy()
     precision = device.set_precision(config.train.precision)
     keras.utils.set_random_seed(config.seed)
-    model = method.build_model()
     num_steps = config.train.steps or config.train.epochs * method.steps_per_epoch
-    factor = getattr(method.state, "factor", None)
-    optimizer = build_optimizer(config, num_steps, method.steps_per_epoch, factor)
-    optimizer.build(model.trainable_variables)
-    validation = Validation(method, model, optimizer, config.validation)
+    with strategy.scope():
+        model = method.build_model()
+        factor = getattr(method.state, "factor", None)
+        optimizer = build_optimizer(config, num_steps, method.steps_per_epoch, factor)
+        optimizer.build(model.trainable_variables)
+    if config.train.sync_batch_norm:
+        synchronise_batch_norm(model)
+    validation = Validation(method, model, optimizer, config.validation, strategy)
     checkpoints = Checkpoints(
         workdir, keep, model=model, optimizer=optimizer, method=method.state, validation=validation
     )
-    first_step, warnings = checkpoints.restore()
-    train_step = build_train_step(method, model, optimizer)
+    first_step, warnings = checkpoints.restore(resume_from)
+    check_same_step(strategy, first_step)
+    train_step = build_train_step(method, model, optimizer, strategy)
     with (
         catch_signals() as caught,
-        Logs(workdir, first_step, num_steps, method.steps_per_epoch, method.images_per_step) as logs,
+        Logs(
+            workdir,
+            first_step,
+            num_steps,
+            method.steps_per_epoch,
+            method.images_per_step,
+            is_quiet=resume_from is not None,
+        ) as logs,
         Profiler(workdir.tensorboard, profile) as profiler,
         checkpoints,
     ):
         for warning in warnings:
             logs.warn(warning)
         logs.print(f"{precision}; steps {first_step + 1}-{num_steps}; {method.describe()}")
+        if strategy.num_replicas_in_sync > 1:
+            logs.print(f"{strategy.num_replicas_in_sync} replicas share it")
         watch = Watch(method.find_collapse, config.train.collapse_steps)
         pending: list[dict[str, tf.Tensor]] = []
-        batches = iter(method.train_batches(first_step))
+        batches = distribute_batches(strategy, functools.partial(method.train_batches, first_step))
         for step in range(first_step + 1, num_steps + 1):
             if validation.should_stop():
                 logs.print(f"stopped before step {step}: {validation.metric} has not become better")
@@ -84,7 +119,8 @@ def train(
             if validation.is_due(step, num_steps):
                 with not_training(logs):
                     logs.write_validation(step, validation.run(step))
-            is_last = step == num_steps or bool(caught) or validation.should_stop()
+            is_told = is_told_to_stop(strategy, caught, step % config.train.log_every == 0)
+            is_last = step == num_steps or is_told or validation.should_stop()
             is_due = is_last or step % config.train.checkpoint_every == 0
             if is_due or step % config.train.log_every == 0:
                 means = {name: float(np.mean([p[name] for p in pending])) for name in pending[0]}
@@ -96,17 +132,18 @@ def train(
                 if is_due:
                     logs.write_checkpoint(step, checkpoints.save(step), checkpoints.write_s)
                 if step % config.train.pictures_every == 0:
-                    for name, image in method.pictures(model, batch).items():
+                    for name, image in method.pictures(model, first_local(strategy, batch)).items():
                         logs.write_image(step, name, image)
-            if caught:
+            if is_told:
                 checkpoints.wait()
                 logs.print(f"stopped after step {step}, which is saved: the same command resumes")
-                raise SystemExit(128 + caught[0])
+                raise SystemExit(128 + (caught or [signal.SIGTERM])[0])
         if config.train.ema_decay:
             optimizer.finalize_variable_values(model.trainable_variables)
         if kept := validation.finish():
             logs.print(kept)
         workdir.save_model(model)
+        agree(strategy, {"finished": 1.0})  # nobody leaves before all are done
     return model
 
 

@@ -3,9 +3,7 @@
 import contextlib
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -13,7 +11,7 @@ import tensorflow as tf
 
 from mcss_tf import replicas
 from mcss_tf.errors import InputError
-from mcss_tf.training.workdir import Workdir
+from mcss_tf.training.watch import TrainingStoppedError
 
 STRATEGIES = ("default", "mirrored", "multi_worker")
 _EXAMPLE = '{"cluster": {"worker": ["host1:2222", "host2:2222"]}, "task": {"type": "worker", "index": 0}}'
@@ -57,27 +55,28 @@ def num_workers(strategy: tf.distribute.Strategy) -> int:
 
 
 @contextlib.contextmanager
-def own_workdir(strategy: tf.distribute.Strategy, workdir: Workdir) -> Iterator[Workdir]:
-    """Yields where this process may write: the workdir for the chief, a folder that is removed for others.
+def lost_workers_told(strategy: tf.distribute.Strategy) -> Iterator[None]:
+    """Makes what TensorFlow raises in a worker whose peer is gone a TrainingStoppedError."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        if num_workers(strategy) == 1:
+            raise
+        raise TrainingStoppedError(
+            f"A worker was lost ({type(error).__name__}: {error.message.strip().splitlines()[0]}). Start all "
+            "workers again with the same commands: they resume from the last checkpoint."
+        ) from error
 
-    All workers save, because to read distributed variables takes all of them.
-    """
-    if is_chief(strategy):
-        yield workdir
-        return
-    with tempfile.TemporaryDirectory(prefix="mcss_tf_worker_") as folder:
-        yield Workdir(Path(folder))
 
-
-def distribute_batches(
-    strategy: tf.distribute.Strategy, make: Callable[[tuple[int, int]], tf.data.Dataset]
-) -> Any:
+def distribute_batches(strategy: tf.distribute.Strategy, make: Callable[..., tf.data.Dataset]) -> Any:
     """Returns an iterator over the batches of this process's replicas.
 
     Args:
         strategy: of the run.
         make: returns the endless batches of a shard (index, count); a replica takes the shard of its number.
     """
+    if strategy is tf.distribute.get_strategy():
+        return iter(make())
 
     def of_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
         count = context.num_replicas_in_sync
@@ -106,6 +105,23 @@ def agree(strategy: tf.distribute.Strategy, values: Mapping[str, float]) -> dict
     given = tf.constant([values[name] for name in names], tf.float32)
     found = strategy.experimental_local_results(strategy.run(tf.function(replicas.mean), args=(given,)))
     return dict(zip(names, found[0].numpy().tolist(), strict=True))
+
+
+def is_told_to_stop(strategy: tf.distribute.Strategy, caught: list[int], is_asked: bool) -> bool:
+    """Returns whether a signal came to any worker; they ask each other only where `is_asked`, all alike."""
+    if num_workers(strategy) == 1:
+        return bool(caught)
+    return is_asked and agree(strategy, {"caught": float(bool(caught))})["caught"] > 0
+
+
+def check_same_step(strategy: tf.distribute.Strategy, step: int) -> None:
+    """Raises InputError where workers resume from different steps."""
+    mean = agree(strategy, {"step": step})["step"]
+    if mean != step:
+        raise InputError(
+            f"All workers resume from one step. Received: step {step} here, {mean:g} on average. "
+            "Put --workdir where all of them see the same files."
+        )
 
 
 def synchronise_batch_norm(model: keras.Model) -> None:

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from mcss_tf.errors import InputError
+from mcss_tf.training.strategy import agree
 
 # Of the other metrics less is better.
 HIGHER_IS_BETTER = ("sync_hit_at_1", "pck_150", "auc")
@@ -24,13 +25,22 @@ class Validation(tf.Module):
         model: to be measured.
         optimizer: its moving average of the weights, where it keeps one, is what is measured and kept.
         options: the config's `validation` section.
+        strategy: of the run; several workers decide by the mean of what they measure.
 
     Raises:
         InputError: the metric is not among the method's, patience without a metric, or every_steps < 1.
     """
 
-    def __init__(self, method: Any, model: keras.Model, optimizer: keras.optimizers.Optimizer, options: Any):
+    def __init__(
+        self,
+        method: Any,
+        model: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
+        options: Any,
+        strategy: tf.distribute.Strategy | None = None,
+    ):
         super().__init__()
+        self._strategy = strategy or tf.distribute.get_strategy()
         self.is_on = bool(options.subjects or options.fraction)
         if not self.is_on:
             return
@@ -55,7 +65,7 @@ class Validation(tf.Module):
     def run(self, step: int) -> dict[str, float]:
         """Measures the model after `step` steps and keeps its weights if they are the best so far."""
         with averaged(self._optimizer, self._model):
-            scalars = self._method.validate(self._model)
+            scalars = agree(self._strategy, self._method.validate(self._model))
             if self.metric:
                 self._compare(step, self._sign * scalars[self.metric])
         return scalars

@@ -14,9 +14,12 @@ import tensorflow as tf
 
 from configs import lifting, refinement, tiny
 from mcss_tf import methods, replicas
+from mcss_tf.data.dataset import PreparedDataset
 from mcss_tf.losses.contrastive import multiview_contrastive_loss
 from mcss_tf.methods.mcss import gather_candidates
+from mcss_tf.training.loop import train
 from mcss_tf.training.strategy import build_strategy, synchronise_batch_norm
+from mcss_tf.training.workdir import open_workdir
 from tests.helpers import make_tiny_dataset
 from tests.keypoint_data import make_keypoint_dataset
 
@@ -130,6 +133,21 @@ def networks(folder):
     return found
 
 
+def whole_run(strategy, folder, images):
+    """Trains MCSS with unsynchronised statistics, validation, pictures and moving averages, in two goes."""
+    config = tiny.get_config()
+    config.validation.subjects, config.validation.every_steps = "S2", 2
+    config.validation.metric = "n_mpjpe_mm"
+    config.train.ema_decay, config.train.pictures_every = 0.5, 2
+    for num_steps in (2, 4):
+        config.train.steps = num_steps
+        if num_steps == 4:  # the run of 2 steps ended; this one goes on from its checkpoint
+            (folder / "run" / "config.json").write_text(config.to_json())
+            (folder / "run" / "model.keras").unlink()
+        method = methods.get(config, images)
+        train(method, config, open_workdir(folder / "run", config, images, []), strategy=strategy)
+
+
 def main(out: str, num_replicas: str) -> None:
     cpu = tf.config.list_physical_devices("CPU")[0]
     devices = [tf.config.LogicalDeviceConfiguration()] * int(num_replicas)
@@ -146,6 +164,7 @@ def main(out: str, num_replicas: str) -> None:
             for kind, (strategy, is_synchronised) in kinds.items():
                 for what, value in step_of(method, strategy, is_synchronised, hide_joints).items():
                     found[f"{name}/{kind}/{what}"] = value
+        whole_run(mirrored, Path(out).parent, PreparedDataset.load(Path(out).parent / "images"))
     np.savez(out, **found)
 
 

@@ -1,5 +1,6 @@
 """Replicas that share a batch do what one device does with all of it: loss, gradients, statistics."""
 
+import csv
 import os
 import subprocess
 import sys
@@ -7,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+from mcss_tf.training.workdir import load_run
 
 ROOT = Path(__file__).resolve().parents[2]
 NETWORKS = ("mcss", "lifting", "supervised", "refinement")
@@ -22,8 +25,13 @@ def run(folder, num_replicas):
 
 
 @pytest.fixture(scope="module")
-def two(tmp_path_factory):
-    return run(tmp_path_factory.mktemp("two"), "2")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("two")
+
+
+@pytest.fixture(scope="module")
+def two(folder):
+    return run(folder, "2")
 
 
 @pytest.fixture(scope="module")
@@ -68,3 +76,18 @@ def test_with_synchronised_statistics_whole_networks_agree(two, name):
 def test_unsynchronised_statistics_differ(two):
     one, own = two["lifting/one/scalar total"], two["lifting/unsynchronised/scalar total"]
     assert abs(own - one) > 1e-4 * abs(one)
+
+
+@pytest.mark.slow
+def test_a_mirrored_run_logs_validates_draws_and_resumes(folder, two):
+    with open(folder / "run" / "metrics.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows] == ["2", "3", "4"]
+    assert all(np.isfinite(float(value)) for row in rows for value in row.values())
+    with open(folder / "run" / "validation.csv", newline="") as file:
+        assert [row["step"] for row in csv.DictReader(file)] == ["2", "4"]
+    events = list((folder / "run" / "tensorboard").iterdir())
+    assert any(b"hardest_negatives" in path.read_bytes() for path in events)
+    model = load_run(folder / "run").model
+    moving = [v.numpy() for v in model.weights if v.name == "moving_mean"]
+    assert any(np.abs(values).max() > 0 for values in moving)
