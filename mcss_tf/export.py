@@ -3,42 +3,99 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from absl import app, flags
 
 import mcss_tf.startup  # noqa: F401  (before TensorFlow is imported)
+from mcss_tf.data.dataset import PreparedDataset
 from mcss_tf.errors import InputError
-from mcss_tf.serving import lifting, refinement, saved_model
+from mcss_tf.evaluation.embedded import embed
+from mcss_tf.serving import gallery as galleries
+from mcss_tf.serving import images, lifting, refinement, saved_model
+from mcss_tf.serving.folding import PRECISIONS, fold_batch_norm
+from mcss_tf.serving.gallery import Gallery
 from mcss_tf.serving.metadata import check_target, describe_run
-from mcss_tf.training.workdir import load_run
+from mcss_tf.serving.versions import remove_old
+from mcss_tf.training.workdir import Run, load_run
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("workdir", None, "Folder of a finished run.")
 flags.DEFINE_string("output", None, "Folder of the model's versions; the next free number is added.")
+flags.DEFINE_enum("precision", "float32", PRECISIONS, "Of the convolutions' weights and products.")
+flags.DEFINE_string(
+    "gallery",
+    None,
+    "Images that the signature `retrieve` searches: a prepared dataset, or a folder with a gallery.npz.",
+)
+flags.DEFINE_integer("gallery_k", 10, "Images that `retrieve` finds.", lower_bound=1)
+flags.DEFINE_integer("keep", None, "Removes all but so many of the newest versions.", lower_bound=1)
 flags.mark_flags_as_required(["workdir", "output"])
 
 
 def main(argv: Sequence[str]) -> int:
     """Runs the command line; returns the exit status."""
     del argv
+    output = Path(FLAGS.output)
     try:
         run = load_run(FLAGS.workdir)
-        if run.config.method == "refinement":
-            metadata = refinement.describe_refinement(run.model, run.info)
-            served = refinement.served(run.model, run.config.input.undistort)
-        elif run.config.method == "lifting":
-            metadata, served = lifting.describe_lifting(run.model, run.info), lifting.served(run.model)
-        else:
-            check_target(run.config)
-            metadata, served = describe_run(run.model, run.info), None
-        version = saved_model.write(run.model, metadata, Path(FLAGS.output), served)
+        served, metadata = _describe_and_serve(run)
+        version = saved_model.write(served, metadata, output)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if metadata.get("pose", True) is None:
         print("the model was trained without 3D labels: it gives embeddings and no poses")
     print(f"wrote {version} with the signatures {', '.join(metadata['signatures'])}")
+    if FLAGS.keep is not None:
+        for removed in remove_old(output, FLAGS.keep):
+            print(f"removed {removed}")
     return 0
+
+
+def _describe_and_serve(run: Run) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Returns signatures with their functions, and the description, by the run's method."""
+    method = run.config.method
+    if method != "mcss" and (FLAGS.gallery is not None or FLAGS.precision != "float32"):
+        raise InputError(
+            f"--gallery and --precision are for models of images. Received: a {method} run. Leave them out."
+        )
+    if method == "refinement":
+        served = refinement.served(run.model, run.config.input.undistort)
+        return served, refinement.describe_refinement(run.model, run.info)
+    if method == "lifting":
+        return lifting.served(run.model), lifting.describe_lifting(run.model, run.info)
+    check_target(run.config)
+    gallery = None if FLAGS.gallery is None else _gallery(run, Path(FLAGS.gallery))
+    counts = None if gallery is None else {"num_images": len(gallery), "k": FLAGS.gallery_k}
+    metadata = describe_run(run.model, run.info, precision=FLAGS.precision, gallery=counts)
+    served = images.served(
+        run.model,
+        metadata["crop"]["context"],
+        precision=FLAGS.precision,
+        gallery=gallery,
+        k=FLAGS.gallery_k,
+    )
+    return served, metadata
+
+
+def _gallery(run: Run, folder: Path) -> Gallery:
+    """Reads an embedded gallery, or embeds every image of a dataset as the export will embed requests."""
+    output = run.model.output
+    num_joints = output["pose_mm"].shape[1] if "pose_mm" in output else None
+    if (folder / galleries.FILE).is_file():
+        gallery = Gallery.load(folder)
+    else:
+        dataset = PreparedDataset.load(folder)
+        model = fold_batch_norm(run.model, FLAGS.precision)
+        splits = [
+            galleries.of_split(embed(model, dataset, split), dataset)
+            for split in ("train", "test")
+            if len(dataset.split_rows(split))
+        ]
+        gallery = galleries.join(splits, with_poses=num_joints is not None)
+    gallery.check(output["embedding"].shape[1], num_joints, FLAGS.gallery_k)
+    return gallery
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The graph that is served: decode, fit into the network's square, embed."""
+"""The graph that is served: decode, fit into the network's square, embed, look up."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,64 +6,96 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from mcss_tf.serving.decoding import decode_rows, fit_square
+from mcss_tf.serving.gallery import Gallery
+from mcss_tf.serving.signatures import IMAGE_BYTES, Status
+
 Endpoint = Callable[..., dict[str, tf.Tensor]]
 
 
-def fit_square(images: tf.Tensor, size: int) -> tf.Tensor:
-    """Scales images to fit a square, keeping their aspect, and pads the rest with black.
-
-    Antialiased when shrinking, as in training; images that already have the size come back unchanged.
-
-    Args:
-        images: [batch, height, width, 3], any numeric type, 0..255.
-        size: side of the square, pixels.
-
-    Returns:
-        float32 [batch, size, size, 3], whole numbers in 0..255.
-    """
-    shape = tf.shape(images)
-    height, width = shape[1], shape[2]
-    scale = size / tf.cast(tf.maximum(height, width), tf.float32)
-
-    def fitted(length: tf.Tensor) -> tf.Tensor:
-        # A hair of an image still keeps one row: tf.image.resize_with_pad would fail on it.
-        return tf.clip_by_value(tf.cast(tf.round(tf.cast(length, tf.float32) * scale), tf.int32), 1, size)
-
-    new_height, new_width = fitted(height), fitted(width)
-    resized = tf.image.resize(images, [new_height, new_width], antialias=True)
-    top, left = (size - new_height) // 2, (size - new_width) // 2
-    # Training resizes to whole grey levels; so does serving, or the same crop would embed differently.
-    padded = tf.pad(
-        tf.round(resized), [[0, 0], [top, size - new_height - top], [left, size - new_width - left], [0, 0]]
-    )
-    return tf.ensure_shape(padded, [None, size, size, 3])
-
-
-def decode_images(image_bytes: tf.Tensor, size: int) -> tf.Tensor:
-    """Decodes JPEG or PNG files of any sizes into float32 [batch, size, size, 3], 0..255."""
-
-    def decode(contents: tf.Tensor) -> tf.Tensor:
-        # decode_jpeg reads PNG as well, and unlike decode_image it can decode as accurately as in training.
-        image = tf.io.decode_jpeg(contents, channels=3, dct_method="INTEGER_ACCURATE")
-        return fit_square(image[None], size)[0]
-
-    # One by one, since sizes differ; the network then runs once on the whole batch.
-    return tf.map_fn(decode, image_bytes, fn_output_signature=tf.TensorSpec([size, size, 3], tf.float32))
-
-
-def endpoints(model: keras.Model) -> dict[str, Endpoint]:
+def endpoints(
+    model: keras.Model, context: float, gallery: Gallery | None = None, k: int = 10
+) -> dict[str, Endpoint]:
     """Returns one function per signature; each takes its inputs in order and returns a dict of outputs.
 
     Args:
-        model: square images [B, S, S, 3] in 0..255 to a dict of outputs.
+        model: square images [B, S, S, 3] in 0..255 to a dict of outputs, without batch normalisation.
+        context: side of the square around a person's box over the longer side of the box.
+        gallery: to look up; None for a model without `retrieve`.
+        k: images that `retrieve` finds, at most the gallery's.
     """
-    image_size = model.input.shape[1]
+    size = model.input.shape[1]
+    network = frozen(model)
 
-    def embed(images: tf.Tensor) -> dict[str, Any]:
-        outputs = model(images, training=False)
+    # One function for all signatures of files, so that it is built and stored once.
+    decode = tf.function(
+        lambda image_bytes: decode_rows(image_bytes, size),
+        input_signature=[IMAGE_BYTES.spec()],
+        autograph=False,
+    )
+
+    def embed_files(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        squares, status = decode(image_bytes)
+        return {**_nan_where_refused(network(squares), status), "status": status}
+
+    def embed_boxes(image_bytes: tf.Tensor, boxes_px: tf.Tensor) -> dict[str, tf.Tensor]:
+        squares, status = decode_rows(image_bytes, size, boxes_px, context)
+        return {**_nan_where_refused(network(squares), status), "status": status}
+
+    def only(output: str) -> Endpoint:
+        def endpoint(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+            outputs = embed_files(image_bytes)
+            return {output: outputs[output], "status": outputs["status"]}
+
+        return endpoint
+
+    served = {
+        "serving_default": embed_files,
+        "boxes": embed_boxes,
+        "images": lambda images: network(fit_square(images, size)),
+        "embed": only("embedding"),
+    }
+    if "pose_mm" in model.output:
+        served["pose"] = only("pose_mm")
+    if gallery is not None:
+        search = gallery.search(k)
+
+        def retrieve(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+            squares, status = decode(image_bytes)
+            found = search(network(squares)["embedding"])
+            return {**_nan_where_refused(found, status), "status": status}
+
+        served["retrieve"] = retrieve
+    return served
+
+
+def frozen(model: keras.Model) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+    """Returns the model as one graph function of uint8 squares, its weights constants.
+
+    The CPU library lays the kernel of a convolution out anew at every call, unless it is a constant; and all
+    signatures share the one function, so the weights are stored once.
+    """
+    size = model.input.shape[1]
+    trainable = [_value(weight) for weight in model.trainable_variables]
+    fixed = [_value(weight) for weight in model.non_trainable_variables]
+
+    @tf.function(input_signature=[tf.TensorSpec([None, size, size, 3], tf.uint8, name="squares")])
+    def network(squares: tf.Tensor) -> dict[str, tf.Tensor]:
+        outputs, _ = model.stateless_call(trainable, fixed, squares, training=False)
         return {name: tf.cast(value, tf.float32) for name, value in outputs.items()}
 
-    return {
-        "serving_default": lambda image_bytes: embed(decode_images(image_bytes, image_size)),
-        "images": lambda images: embed(fit_square(images, image_size)),
-    }
+    return network
+
+
+def _value(weight: keras.Variable) -> Any:
+    return keras.ops.convert_to_numpy(weight)
+
+
+def _nan_where_refused(outputs: dict[str, tf.Tensor], status: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Replaces the rows of refused files, whose black square the network has seen all the same."""
+
+    def masked(value: tf.Tensor) -> tf.Tensor:
+        is_ok = tf.reshape(status == Status.OK, [-1] + [1] * (value.shape.rank - 1))
+        return tf.where(is_ok, value, "" if value.dtype == tf.string else float("nan"))
+
+    return {name: masked(value) for name, value in outputs.items()}

@@ -9,6 +9,7 @@ import tensorflow as tf
 import mcss_tf
 from mcss_tf.geometry.skeleton import Skeleton
 from mcss_tf.models.triangulation import NUM_DISTORTION, normalise
+from mcss_tf.serving.folding import to_float32
 from mcss_tf.serving.metadata import FORMAT_VERSION
 from mcss_tf.serving.signatures import Signature, TensorInfo
 
@@ -42,6 +43,8 @@ def signature(num_joints: int) -> Signature:
 
 def served(model: keras.Model) -> dict[str, tuple[Signature, Any]]:
     """Returns what `saved_model.write` takes: the signature and its function, by name."""
+
+    to_float32(model)
 
     def lift(keypoints_px: tf.Tensor, matrix: tf.Tensor, distortion: tf.Tensor) -> dict[str, tf.Tensor]:
         rays = normalise(keypoints_px[:, None, :, :2], matrix[:, None], distortion[:, None])[:, 0]

@@ -9,13 +9,19 @@ import mcss_tf
 from mcss_tf.data.sources.recordings import RecordingOptions
 from mcss_tf.errors import InputError
 from mcss_tf.geometry.skeleton import Skeleton
-from mcss_tf.serving.signatures import describe
+from mcss_tf.serving.decoding import MAX_PIXELS, MAX_SCANS
+from mcss_tf.serving.signatures import STATUS_MEANINGS, describe, signatures_of
 
 FORMAT_VERSION = 1
 
 
 def build_metadata(
-    model: keras.Model, skeleton: Skeleton, crop: dict[str, Any], training: dict[str, Any]
+    model: keras.Model,
+    skeleton: Skeleton,
+    crop: dict[str, Any],
+    training: dict[str, Any],
+    precision: str = "float32",
+    gallery: dict[str, int] | None = None,
 ) -> dict[str, Any]:
     """Describes a model in JSON-able values.
 
@@ -24,31 +30,39 @@ def build_metadata(
         skeleton: of the dataset it was trained on.
         crop: how `prepare` cut the training images: `size` in pixels, `context`, side over the person's.
         training: what the run says of itself, passed on as it is.
+        precision: of the convolutions.
+        gallery: `num_images` that `retrieve` searches and `k` that it finds; None without.
     """
     embedding_dim = model.output["embedding"].shape[-1]
-    sizes = {"embedding_dim": embedding_dim, "num_joints": len(skeleton.non_root)}
+    has_pose = "pose_mm" in model.output
+    sizes = {"embedding_dim": embedding_dim, "num_joints": len(skeleton.non_root), **(gallery or {})}
     return {
         "format_version": FORMAT_VERSION,
         "created_by": f"mcss_tf {mcss_tf.__version__}",
         "image_size": model.input.shape[1],
         "crop": crop,
         "embedding_dim": embedding_dim,
-        "pose": _describe_pose(model, skeleton) if "pose_mm" in model.output else None,
-        "signatures": describe(model.output, sizes),
+        "pose": _describe_pose(model, skeleton) if has_pose else None,
+        "signatures": describe(signatures_of(has_pose, gallery is not None), sizes),
+        "statuses": {str(status.value): meaning for status, meaning in STATUS_MEANINGS.items()},
+        "limits": {"max_pixels": MAX_PIXELS, "max_jpeg_scans": MAX_SCANS},
+        "precision": precision,
+        "gallery": gallery,
         "training": training,
     }
 
 
-def describe_run(model: keras.Model, info: dict[str, Any]) -> dict[str, Any]:
+def describe_run(model: keras.Model, info: dict[str, Any], **options: Any) -> dict[str, Any]:
     """Describes a finished run; joints and crops are those of the dataset that it was trained on.
 
     Args:
         model: the trained model.
         info: the content of the run's run.json.
+        **options: of `build_metadata`.
     """
     dataset = info["dataset"]
     crop = {**dataset["crop"], "context": dataset["crop"]["context"] or RecordingOptions.context}
-    return build_metadata(model, Skeleton.from_json(dataset["skeleton"]), crop, info)
+    return build_metadata(model, Skeleton.from_json(dataset["skeleton"]), crop, info, **options)
 
 
 def check_target(config: Any) -> None:

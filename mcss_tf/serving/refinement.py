@@ -9,6 +9,7 @@ import tensorflow as tf
 import mcss_tf
 from mcss_tf.geometry.skeleton import Skeleton
 from mcss_tf.models.triangulation import NUM_DISTORTION, normalise
+from mcss_tf.serving.folding import to_float32
 from mcss_tf.serving.metadata import FORMAT_VERSION
 from mcss_tf.serving.signatures import Signature, TensorInfo
 
@@ -44,6 +45,8 @@ def served(model: keras.Model, undistort: bool) -> dict[str, tuple[Signature, An
         undistort: whether the model was trained on keypoints whose lens was undone; else it has learned the
             training lenses, and distortion is not used.
     """
+
+    to_float32(model)
 
     def refine(
         keypoints_px: tf.Tensor,

@@ -7,27 +7,25 @@ from typing import Any
 import keras
 
 from mcss_tf import files
-from mcss_tf.serving import graph
 from mcss_tf.serving.exported import METADATA
 from mcss_tf.serving.portable import unportable_nodes
-from mcss_tf.serving.signatures import SIGNATURES, Signature
+from mcss_tf.serving.signatures import Signature
 from mcss_tf.serving.versions import new_version, newest
 
 
 def write(
-    model: keras.Model,
+    served: Mapping[str, tuple[Signature, Callable]],
     metadata: dict[str, Any],
     folder: Path,
-    served: Mapping[str, tuple[Signature, Callable]] | None = None,
+    finish: Callable[[Path], None] = lambda version: None,
 ) -> Path:
-    """Exports a model as the next version in a folder.
+    """Exports functions as the next version in a folder.
 
     Args:
-        model: images [B, S, S, 3] in 0..255 to a dict of outputs, or what `served` calls; set to compute in
-            float32.
+        served: signature and function by name; the variables that the functions read are saved with them.
         metadata: JSON-able description, stored in the assets.
         folder: of the versions `1/`, `2/`, ...; made if absent.
-        served: signature and function by name; None for a model of images.
+        finish: called with the version before it appears, to add files.
 
     Returns:
         The folder of the new version, which appears only when whole.
@@ -35,11 +33,7 @@ def write(
     Raises:
         RuntimeError: the graph holds something that a stock TensorFlow cannot run.
     """
-    to_float32(model)
     archive = keras.export.ExportArchive()
-    archive.track(model)
-    if served is None:
-        served = {name: (SIGNATURES[name], function) for name, function in graph.endpoints(model).items()}
     for name, (signature, function) in served.items():
         specs = [tensor.spec() for tensor in signature.inputs]
         archive.add_endpoint(name, function, input_signature=specs)
@@ -51,14 +45,5 @@ def write(
                 f"Received: {'; '.join(found)}. Take these out of the model's inference path."
             )
         files.write_json(temporary / METADATA, metadata)
+        finish(temporary)
     return newest(folder)
-
-
-def to_float32(model: keras.Model) -> None:
-    """Lets a model trained in mixed precision compute in float32; its weights are float32 already."""
-    model.dtype_policy = keras.DTypePolicy("float32")
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            to_float32(layer)
-        else:
-            layer.dtype_policy = keras.DTypePolicy("float32")

@@ -36,6 +36,22 @@ def newest(folder: Path) -> Path:
     return folder / str(numbers[-1])
 
 
+def remove_old(folder: Path, keep: int) -> list[Path]:
+    """Removes all but the newest versions; returns what was removed.
+
+    Args:
+        folder: of the versions.
+        keep: how many stay, at least 1.
+    """
+    removed = [folder / str(number) for number in versions(folder)[:-keep]]
+    for version in removed:
+        # Renamed first: a server or a reader sees a version whole or not at all.
+        leaving = version.with_name(f".removing-{version.name}")
+        version.rename(leaving)
+        shutil.rmtree(leaving)
+    return removed
+
+
 @contextlib.contextmanager
 def new_version(folder: Path) -> Iterator[Path]:
     """Gives a temporary folder that becomes the next free version when the block succeeds."""

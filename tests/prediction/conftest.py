@@ -9,7 +9,7 @@ import pytest
 
 from mcss_tf.geometry.skeleton import HUMAN36M_17
 from mcss_tf.models.heads import build_mcss_model
-from mcss_tf.serving import saved_model
+from mcss_tf.serving import images, saved_model
 from mcss_tf.serving.metadata import build_metadata
 
 NUM_FRAMES, WIDTH, HEIGHT, FPS = 30, 160, 120, 15
@@ -53,7 +53,7 @@ def export_untrained(folder: Path, num_joints: int | None) -> Path:
         poses = np.random.default_rng(0).normal(0, 300, (20, num_joints, 3))
         model.get_layer("pose_mm").adapt(poses, np.ones((20, num_joints)))
     metadata = build_metadata(model, HUMAN36M_17, {"size": CROP_SIZE, "context": CONTEXT}, {})
-    saved_model.write(model, metadata, folder)
+    saved_model.write(images.served(model, CONTEXT), metadata, folder)
     return folder
 
 

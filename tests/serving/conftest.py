@@ -5,26 +5,44 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
+from keras import layers
 
 from mcss_tf.geometry.skeleton import HUMAN36M_17
-from mcss_tf.models.heads import build_mcss_model
-from mcss_tf.serving import saved_model
+from mcss_tf.models.heads import UnitLength, Unstandardise
+from mcss_tf.models.resnet import NormaliseImage
+from mcss_tf.serving import images, saved_model
 from mcss_tf.serving.metadata import build_metadata
 
 IMAGE_SIZE = 32
 
 
 def small_model(num_joints: int | None = 16) -> keras.Model:
-    """The MCSS network at 32 pixels, with statistics and label moments that are not the initial ones."""
+    """The layers of MCSS in a network with one block, with statistics that are not the initial ones.
+
+    The real network has 11 million weights, which every export here would copy.
+    """
     keras.utils.set_random_seed(3)
-    model = build_mcss_model(IMAGE_SIZE, num_joints=num_joints)
+    images = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3), name="images")
+    x = NormaliseImage(name="normalise")(images)
+    x = layers.Conv2D(16, 7, 2, use_bias=False, name="conv1")(x)
+    x = layers.ReLU(name="relu1")(layers.BatchNormalization(center=False, scale=False, name="bn1")(x))
+    y = layers.Conv2D(16, 3, padding="same", use_bias=False, name="conv2")(x)
+    y = layers.BatchNormalization(center=False, scale=False, name="bn2")(y)
+    x = layers.MaxPooling2D(4, name="pool")(layers.ReLU(name="relu2")(layers.Add(name="add")([x, y])))
+    x = layers.Dense(32, activation="relu", dtype="float32")(layers.Flatten()(x))
+    embedding = UnitLength(name="embedding")(layers.Dense(128, dtype="float32")(x))
+    outputs = {"embedding": embedding}
+    if num_joints is not None:
+        pose = layers.Dense(3 * num_joints, dtype="float32", name="pose_linear")(embedding)
+        outputs["pose_mm"] = Unstandardise(num_joints, name="pose_mm")(pose)
+    model = keras.Model(images, outputs, name="mcss")
     rng = np.random.default_rng(4)
     if num_joints is not None:
         poses = rng.normal(100.0, 300.0, (20, num_joints, 3))
         model.get_layer("pose_mm").adapt(poses, np.ones((20, num_joints)))
-    images = rng.integers(0, 256, (8, IMAGE_SIZE, IMAGE_SIZE, 3)).astype("float32")
     for _ in range(3):
-        model(images, training=True)
+        model(rng.integers(0, 256, (8, IMAGE_SIZE, IMAGE_SIZE, 3)).astype("float32"), training=True)
     return model
 
 
@@ -37,5 +55,12 @@ def model() -> keras.Model:
 def export_folder(model: keras.Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("export") / "mcss"
     metadata = build_metadata(model, HUMAN36M_17, {"size": IMAGE_SIZE, "context": 1.2}, {})
-    saved_model.write(model, metadata, folder)
+    saved_model.write(images.served(model, 1.2), metadata, folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def signatures(export_folder: Path) -> dict:
+    """The signatures of the export, loaded once."""
+    loaded = tf.saved_model.load(str(export_folder / "1"))
+    return {**loaded.signatures, "kept alive": loaded}

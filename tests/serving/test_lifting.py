@@ -26,7 +26,7 @@ def model():
 def version(model, tmp_path_factory):
     info = {"dataset": {"skeleton": HUMAN36M_17.to_json()}}
     metadata = lifting.describe_lifting(model, info)
-    return saved_model.write(model, metadata, tmp_path_factory.mktemp("export"), lifting.served(model))
+    return saved_model.write(lifting.served(model), metadata, tmp_path_factory.mktemp("export"))
 
 
 def test_pixels_give_the_pose_of_the_rays(model, version, tmp_path):

@@ -23,7 +23,7 @@ def exported(tmp_path_factory):
     model = build_refinement_model(HUMAN36M_17, widths=(4, 6, 8))
     metadata = refinement.describe_refinement(model, INFO)
     return saved_model.write(
-        model, metadata, tmp_path_factory.mktemp("model"), refinement.served(model, undistort=True)
+        refinement.served(model, undistort=True), metadata, tmp_path_factory.mktemp("model")
     )
 
 

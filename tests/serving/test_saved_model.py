@@ -14,7 +14,8 @@ from PIL import Image
 
 from mcss_tf.serving import saved_model
 from mcss_tf.serving.exported import ExportedModel
-from mcss_tf.serving.signatures import SIGNATURES
+from mcss_tf.serving.images import served
+from mcss_tf.serving.signatures import signatures_of
 from tests.serving.conftest import IMAGE_SIZE, small_model
 
 RUN_EVERY_SIGNATURE = """
@@ -25,9 +26,9 @@ loaded = tf.saved_model.load(sys.argv[1])
 given = np.load(sys.argv[2], allow_pickle=False)
 results = {}
 for name, signature in loaded.signatures.items():
-    key, = signature.structured_input_signature[1]
-    value = given[key]
-    outputs = signature(**{key: tf.constant(value.tolist() if value.dtype.kind == "S" else value)})
+    inputs = {key: given[key] for key in signature.structured_input_signature[1]}
+    outputs = signature(**{key: tf.constant(value.tolist() if value.dtype.kind == "S" else value)
+                           for key, value in inputs.items()})
     results.update({f"{name}/{key}": value.numpy() for key, value in outputs.items()})
 assert not any(name.startswith("mcss_tf") for name in sys.modules)
 np.savez(sys.argv[3], **results)
@@ -44,11 +45,22 @@ def images(count: int, size: int = IMAGE_SIZE, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
 
 
+def write(model: keras.Model, metadata: dict, folder: Path) -> Path:
+    return saved_model.write(served(model, 1.2), metadata, folder)
+
+
+@pytest.fixture(scope="module")
+def exported(export_folder: Path) -> ExportedModel:
+    return ExportedModel(export_folder)
+
+
 @pytest.mark.parametrize("batch", [1, 2, 7])
-def test_images_gives_the_keras_models_numbers(model: keras.Model, export_folder: Path, batch: int) -> None:
+def test_images_gives_the_keras_models_numbers(
+    model: keras.Model, exported: ExportedModel, batch: int
+) -> None:
     given = images(batch)
     expected = model(given.astype("float32"), training=False)
-    received = ExportedModel(export_folder)(given)
+    received = exported(given)
     assert received.keys() == {"embedding", "pose_mm"}
     np.testing.assert_allclose(received["embedding"], expected["embedding"], atol=1e-4)
     np.testing.assert_allclose(received["pose_mm"], expected["pose_mm"], rtol=1e-4, atol=1e-2)
@@ -64,6 +76,10 @@ def test_every_signature_runs_in_a_process_that_has_only_tensorflow(
         tmp_path / "in.npz",
         images=given,
         image_bytes=np.array([png(image) for image in given], object).astype("S"),
+        # Around it goes the context of the export, so this box gives the image as it is.
+        boxes_px=np.tile(
+            np.float32([[0, 0, IMAGE_SIZE, IMAGE_SIZE]]) / 1.2 + IMAGE_SIZE * (1 - 1 / 1.2) / 2, (3, 1)
+        ),
     )
     command = [
         sys.executable,
@@ -76,19 +92,22 @@ def test_every_signature_runs_in_a_process_that_has_only_tensorflow(
     subprocess.run(command, check=True, cwd=tmp_path)
     expected = model(given.astype("float32"), training=False)
     with np.load(tmp_path / "out.npz") as received:
-        assert set(received) == {f"{name}/{output}" for name in SIGNATURES for output in expected}
+        assert {name.split("/")[0] for name in received} == set(signatures_of(True, False))
         for name in received:
-            np.testing.assert_allclose(received[name], expected[name.split("/")[1]], rtol=1e-4, atol=1e-2)
+            output = name.split("/")[1]
+            if output == "status":
+                np.testing.assert_array_equal(received[name], [0, 0, 0])
+            else:
+                np.testing.assert_allclose(received[name], expected[output], rtol=1e-4, atol=1e-2)
 
 
-def test_signatures_have_the_names_types_and_shapes_of_the_table(export_folder: Path) -> None:
-    loaded = tf.saved_model.load(str(export_folder / "1"))
+def test_signatures_have_the_names_types_and_shapes_of_the_table(signatures: dict) -> None:
     sizes = {"embedding_dim": 128, "num_joints": 16}
-    for name, signature in SIGNATURES.items():
-        served = loaded.signatures[name]
+    for name, signature in signatures_of(True, False).items():
+        found = signatures[name]
         for tensors, specs in (
-            (signature.inputs, served.structured_input_signature[1]),
-            (signature.outputs, served.structured_outputs),
+            (signature.inputs, found.structured_input_signature[1]),
+            (signature.outputs, found.structured_outputs),
         ):
             assert specs.keys() == {tensor.name for tensor in tensors}
             for tensor in tensors:
@@ -97,7 +116,7 @@ def test_signatures_have_the_names_types_and_shapes_of_the_table(export_folder: 
                 assert specs[tensor.name].shape.as_list() == spec.shape.as_list()
 
 
-def test_jpeg_bytes_give_the_numbers_of_training(model: keras.Model, export_folder: Path) -> None:
+def test_jpeg_bytes_give_the_numbers_of_training(model: keras.Model, signatures: dict) -> None:
     # Larger than the network's square, and smooth as photographs are: decoding and resizing both matter.
     rows = np.linspace(0, 255, 96, dtype=np.float32)
     photo = np.stack(
@@ -106,17 +125,17 @@ def test_jpeg_bytes_give_the_numbers_of_training(model: keras.Model, export_fold
     jpeg = tf.io.encode_jpeg(photo.astype(np.uint8), quality=95)
     decoded = tf.io.decode_jpeg(jpeg, channels=3, dct_method="INTEGER_ACCURATE")
     resized = tf.round(tf.image.resize(decoded, [IMAGE_SIZE, IMAGE_SIZE], antialias=True))
-    signature = tf.saved_model.load(str(export_folder / "1")).signatures["serving_default"]
-    received = signature(image_bytes=jpeg[None])
+    received = signatures["serving_default"](image_bytes=jpeg[None])
     expected = model(resized[None], training=False)
     np.testing.assert_allclose(received["embedding"], expected["embedding"], atol=1e-4)
     np.testing.assert_allclose(received["pose_mm"], expected["pose_mm"], rtol=1e-4, atol=1e-2)
 
 
-def test_bytes_of_different_sizes_share_a_batch(model: keras.Model, export_folder: Path) -> None:
+def test_bytes_of_different_sizes_share_a_batch(model: keras.Model, signatures: dict) -> None:
     small, large = images(1)[0], np.full((90, 60, 3), 200, np.uint8)
-    signature = tf.saved_model.load(str(export_folder / "1")).signatures["serving_default"]
-    received = signature(image_bytes=tf.constant([png(small), png(large), tf.io.encode_jpeg(large).numpy()]))
+    received = signatures["serving_default"](
+        image_bytes=tf.constant([png(small), png(large), tf.io.encode_jpeg(large).numpy()])
+    )
     expected = model(small[None].astype("float32"), training=False)
     np.testing.assert_allclose(received["embedding"][:1], expected["embedding"], atol=1e-4)
     # A flat colour survives JPEG, so both files of it give one embedding.
@@ -126,7 +145,7 @@ def test_bytes_of_different_sizes_share_a_batch(model: keras.Model, export_folde
 def test_a_model_without_poses_exports_only_embeddings(tmp_path: Path) -> None:
     model = small_model(num_joints=None)
     metadata = {"image_size": IMAGE_SIZE, "pose": None, "signatures": {"images": {}}}
-    saved_model.write(model, metadata, tmp_path / "mcss")
+    write(model, metadata, tmp_path / "mcss")
     exported = ExportedModel(tmp_path / "mcss")
     assert exported.skeleton is None
     assert exported(images(2)).keys() == {"embedding"}
@@ -139,7 +158,7 @@ def test_versions_are_added_and_never_overwritten(
     (folder / "7").mkdir(parents=True)
     (folder / "7" / "keep").write_text("mine")
     metadata = {"image_size": IMAGE_SIZE, "pose": None}
-    assert saved_model.write(model, metadata, folder) == folder / "8"
+    assert write(model, metadata, folder) == folder / "8"
     assert (folder / "7" / "keep").read_text() == "mine"
     assert json.loads((folder / "8" / "assets" / "mcss.json").read_text()) == metadata
     assert sorted(child.name for child in folder.iterdir()) == ["7", "8"]
@@ -160,7 +179,7 @@ def test_a_model_trained_in_mixed_precision_serves_float32(tmp_path: Path) -> No
         "the model was not mixed to begin with"
     )
     metadata = {"image_size": IMAGE_SIZE, "pose": {}, "signatures": {"images": {}}}
-    saved_model.write(mixed, metadata, tmp_path / "mcss")
+    write(mixed, metadata, tmp_path / "mcss")
     received = ExportedModel(tmp_path / "mcss")(given)
     np.testing.assert_allclose(received["embedding"], expected["embedding"], atol=1e-4)
     np.testing.assert_allclose(received["pose_mm"], expected["pose_mm"], rtol=1e-4, atol=1e-2)
@@ -177,5 +196,5 @@ def test_a_graph_with_python_in_it_is_refused_and_leaves_nothing(tmp_path: Path)
     embedding = keras.layers.GlobalAveragePooling2D()(CallsPython()(image))
     bad = keras.Model(image, {"embedding": embedding})
     with pytest.raises(RuntimeError, match=r"stock TensorFlow. Received: .*EagerPyFunc.* Take these out"):
-        saved_model.write(bad, {}, tmp_path / "mcss")
+        write(bad, {}, tmp_path / "mcss")
     assert list((tmp_path / "mcss").iterdir()) == []

@@ -1,16 +1,16 @@
-"""Fitting images of any shape into the network's square."""
+"""Files and images of any shape become squares of the network's size."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcss_tf.serving.graph import fit_square
+from mcss_tf.serving.decoding import fit_square
 
 
 def test_an_image_of_the_right_size_is_unchanged() -> None:
     images = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(fit_square(images, 8), images.astype(np.float32))
+    np.testing.assert_array_equal(fit_square(images, 8), images)
 
 
 def test_a_wide_image_gets_black_bars_above_and_below() -> None:
@@ -30,7 +30,7 @@ def test_shrinking_averages_instead_of_dropping_rows() -> None:
 @settings(max_examples=25, deadline=None)
 @given(height=st.integers(1, 40), width=st.integers(1, 40), size=st.integers(1, 16))
 def test_every_shape_fits_and_keeps_its_aspect(height: int, width: int, size: int) -> None:
-    fitted = fit_square(np.full((1, height, width, 3), 255, np.float32), size)[0, :, :, 0].numpy()
+    fitted = fit_square(np.full((1, height, width, 3), 255, np.uint8), size)[0, :, :, 0].numpy()
     assert fitted.shape == (size, size)
     filled = fitted > 0
     rows, columns = filled.any(axis=1).sum(), filled.any(axis=0).sum()
