@@ -15,8 +15,12 @@ from mcss_tf.serving import gallery as galleries
 from mcss_tf.serving import images, lifting, refinement, saved_model
 from mcss_tf.serving.folding import PRECISIONS, fold_batch_norm
 from mcss_tf.serving.gallery import Gallery
+from mcss_tf.serving.kit import write_kit
 from mcss_tf.serving.metadata import check_target, describe_run
+from mcss_tf.serving.model_card import write_model_card
+from mcss_tf.serving.signatures import Signature
 from mcss_tf.serving.versions import remove_old
+from mcss_tf.serving.warmup import write_warmup
 from mcss_tf.training.workdir import Run, load_run
 
 FLAGS = flags.FLAGS
@@ -30,6 +34,7 @@ flags.DEFINE_string(
 )
 flags.DEFINE_integer("gallery_k", 10, "Images that `retrieve` finds.", lower_bound=1)
 flags.DEFINE_integer("keep", None, "Removes all but so many of the newest versions.", lower_bound=1)
+flags.DEFINE_string("kit", None, "Folder for configuration of TensorFlow Serving, Docker and Kubernetes.")
 flags.mark_flags_as_required(["workdir", "output"])
 
 
@@ -39,8 +44,18 @@ def main(argv: Sequence[str]) -> int:
     output = Path(FLAGS.output)
     try:
         run = load_run(FLAGS.workdir)
-        served, metadata = _describe_and_serve(run)
-        version = saved_model.write(served, metadata, output)
+        _check_flags(run.config.method)
+        if FLAGS.kit is not None:
+            write_kit(output, Path(FLAGS.kit))
+        gallery = None if FLAGS.gallery is None else _gallery(run, Path(FLAGS.gallery))
+        served, metadata = _describe_and_serve(run, gallery)
+
+        def finish(version: Path) -> None:
+            _add_files(version, {name: signature for name, (signature, _) in served.items()}, metadata, run)
+            if gallery is not None:
+                gallery.write_ids(version)
+
+        version = saved_model.write(served, metadata, output, finish)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -53,20 +68,22 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _describe_and_serve(run: Run) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Returns signatures with their functions, and the description, by the run's method."""
-    method = run.config.method
+def _check_flags(method: str) -> None:
     if method != "mcss" and (FLAGS.gallery is not None or FLAGS.precision != "float32"):
         raise InputError(
             f"--gallery and --precision are for models of images. Received: a {method} run. Leave them out."
         )
+
+
+def _describe_and_serve(run: Run, gallery: Gallery | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Returns signatures with their functions, and the description, by the run's method."""
+    method = run.config.method
     if method == "refinement":
         served = refinement.served(run.model, run.config.input.undistort)
         return served, refinement.describe_refinement(run.model, run.info)
     if method == "lifting":
         return lifting.served(run.model), lifting.describe_lifting(run.model, run.info)
     check_target(run.config)
-    gallery = None if FLAGS.gallery is None else _gallery(run, Path(FLAGS.gallery))
     counts = None if gallery is None else {"num_images": len(gallery), "k": FLAGS.gallery_k}
     metadata = describe_run(run.model, run.info, precision=FLAGS.precision, gallery=counts)
     served = images.served(
@@ -77,6 +94,16 @@ def _describe_and_serve(run: Run) -> tuple[dict[str, Any], dict[str, Any]]:
         k=FLAGS.gallery_k,
     )
     return served, metadata
+
+
+def _add_files(version: Path, signatures: dict[str, Signature], metadata: dict[str, Any], run: Run) -> None:
+    """Adds what stands beside the graph of a version."""
+    name = Path(FLAGS.output).resolve().name
+    size = metadata.get("image_size")
+    if not write_warmup(version, signatures, name, {"height": size, "width": size}):
+        print("no warm-up requests: they need tensorflow-serving-api (pip install 'mcss_tf[client]')")
+    if run.config.method == "mcss":
+        write_model_card(version, name, metadata, run.config, Path(FLAGS.workdir) / "metrics.json")
 
 
 def _gallery(run: Run, folder: Path) -> Gallery:

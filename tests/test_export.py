@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from configs import tiny
 from mcss_tf import methods
+from mcss_tf.data.dataset import PreparedDataset
 from mcss_tf.serving.exported import ExportedModel
 from mcss_tf.training.loop import train
 from mcss_tf.training.workdir import load_run, open_workdir
@@ -40,9 +42,18 @@ def export(*arguments: str) -> subprocess.CompletedProcess:
 
 
 def test_a_run_is_exported_with_its_numbers_and_joint_names(run_folder: Path, tmp_path: Path) -> None:
-    result = export(f"--workdir={run_folder}", f"--output={tmp_path / 'mcss'}")
+    kit = tmp_path / "kit"
+    data = run_folder.parent / "data"
+    result = export(
+        f"--workdir={run_folder}",
+        f"--output={tmp_path / 'mcss'}",
+        f"--gallery={data}",
+        "--gallery_k=3",
+        f"--kit={kit}",
+    )
     assert result.returncode == 0, result.stderr
-    assert f"wrote {tmp_path / 'mcss' / '1'} with the signatures serving_default, images" in result.stdout
+    names = "serving_default, boxes, images, embed, pose, retrieve"
+    assert f"wrote {tmp_path / 'mcss' / '1'} with the signatures {names}" in result.stdout
     exported, run = ExportedModel(tmp_path / "mcss"), load_run(run_folder)
     images = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
     expected, received = run.model(images.astype("float32"), training=False), exported(images)
@@ -59,12 +70,55 @@ def test_a_run_is_exported_with_its_numbers_and_joint_names(run_folder: Path, tm
     assert metadata["training"]["seed"] == run.info["seed"]
     served = {tensor["name"]: tensor["shape"] for tensor in metadata["signatures"]["images"]["outputs"]}
     assert served == {"embedding": ["batch", 8], "pose_mm": ["batch", 16, 3]}
+    check_retrieval(tmp_path / "mcss" / "1", PreparedDataset.load(data))
+    check_assets(tmp_path / "mcss" / "1", kit, data)
+
+
+def check_retrieval(version: Path, dataset: PreparedDataset) -> None:
+    """The images of the gallery find themselves, with their labels."""
+    rows = dataset.split_rows("test")[:2]
+    contents = dataset.read_images(rows, np.zeros(2, int))
+    loaded = tf.saved_model.load(str(version))
+    found = loaded.signatures["retrieve"](image_bytes=tf.constant([*contents, b"no image"]))
+    np.testing.assert_array_equal(found["status"], [0, 0, 1])
+    np.testing.assert_allclose(found["distance"][:2, 0], 0, atol=1e-4)
+    assert np.isnan(found["distance"][2]).all()
+    index = dataset.index
+    for number, row in enumerate(rows):
+        name = found["ids"][number, 0].numpy().decode()
+        sequence = dataset.sequences[index.sequence[row]]["sequence"]
+        subject = dataset.subjects[index.subject[row]]
+        assert name == f"{subject}/{sequence}/{index.frame[row]}/{dataset.cameras[0]}"
+        label = np.delete(index.canonical_mm[row], dataset.skeleton.root, axis=0)
+        np.testing.assert_allclose(found["pose_mm"][number, 0], label, atol=1e-3)
+
+
+def check_assets(version: Path, kit: Path, data: Path) -> None:
+    card = (version / "assets.extra" / "MODEL_CARD.md").read_text()
+    assert "# mcss\n" in card
+    assert f"`{data.name}`" in card
+    assert "Not evaluated" in card
+    requests = list(tf.data.TFRecordDataset(str(version / "assets.extra" / "tf_serving_warmup_requests")))
+    assert len(requests) == 12
+    assert {path.name for path in kit.iterdir()} == {
+        "models.config",
+        "batching_parameters.txt",
+        "docker-compose.yaml",
+        "kubernetes.yaml",
+    }
+    ids = version / "assets" / "gallery_ids.txt"
+    assert (
+        len(ids.read_text().splitlines())
+        == json.loads((version / "assets" / "mcss.json").read_text())["gallery"]["num_images"]
+    )
 
 
 def test_a_run_without_labels_is_exported_without_poses(tmp_path: Path) -> None:
     run_folder = make_run(tmp_path, labelled=False)
-    result = export(f"--workdir={run_folder}", f"--output={tmp_path / 'mcss'}")
-    assert result.returncode == 0, result.stderr
+    for _ in range(2):
+        result = export(f"--workdir={run_folder}", f"--output={tmp_path / 'mcss'}", "--keep=1")
+        assert result.returncode == 0, result.stderr
+    assert [path.name for path in (tmp_path / "mcss").iterdir()] == ["2"]
     assert "without 3D labels: it gives embeddings and no poses" in result.stdout
     exported = ExportedModel(tmp_path / "mcss")
     assert exported.skeleton is None

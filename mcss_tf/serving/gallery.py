@@ -12,6 +12,8 @@ from mcss_tf.data.dataset import PreparedDataset
 from mcss_tf.errors import InputError
 
 FILE = "gallery.npz"
+# Within an export.
+IDS = Path("assets") / "gallery_ids.txt"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +81,10 @@ class Gallery:
             return found if poses is None else {**found, "pose_mm": tf.gather(poses, nearest)}
 
         return search
+
+    def write_ids(self, version: Path) -> None:
+        """Writes the names of all images, one a line, into the assets of an export."""
+        (version / IDS).write_text("".join(f"{name}\n" for name in self.ids))
 
     @classmethod
     def load(cls, folder: Path) -> "Gallery":
