@@ -82,6 +82,7 @@ setup(
     ],
     extras_require={
         "client": ["requests>=2.32,<3", "tensorflow-serving-api>=2.21,<2.22"],
+        "onnx": ["onnx>=1.23,<2", "tf2onnx>=1.17,<2"],
         "retrieval": ["faiss-cpu>=1.15,<1.16"],
         "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
         # End of life: it imports only beside TensorFlow <= 2.15; see docs/dependencies.md.
@@ -93,9 +94,13 @@ setup(
             "hypothesis>=6.170,<7",
             "ruff>=0.17,<0.18",
             "faiss-cpu>=1.15,<1.16",
+            "onnx>=1.23,<2",
+            "onnxruntime>=1.31,<2",
+            "pyyaml>=6,<7",
             "requests>=2.32,<3",
             "selenium>=4.51,<5",
             "tensorflow-serving-api>=2.21,<2.22",
+            "tf2onnx>=1.17,<2",
         ],
     },
 )

@@ -14,6 +14,7 @@ from mcss_tf.evaluation.embedded import embed
 from mcss_tf.serving import gallery as galleries
 from mcss_tf.serving import images, lifting, refinement, saved_model
 from mcss_tf.serving.folding import PRECISIONS, fold_batch_norm
+from mcss_tf.serving.formats import check_formats, write_formats
 from mcss_tf.serving.gallery import Gallery
 from mcss_tf.serving.kit import write_kit
 from mcss_tf.serving.metadata import check_target, describe_run
@@ -35,6 +36,7 @@ flags.DEFINE_string(
 flags.DEFINE_integer("gallery_k", 10, "Images that `retrieve` finds.", lower_bound=1)
 flags.DEFINE_integer("keep", None, "Removes all but so many of the newest versions.", lower_bound=1)
 flags.DEFINE_string("kit", None, "Folder for configuration of TensorFlow Serving, Docker and Kubernetes.")
+flags.DEFINE_list("format", [], "Further formats of the network, in float32: onnx, litert.")
 flags.mark_flags_as_required(["workdir", "output"])
 
 
@@ -54,6 +56,8 @@ def main(argv: Sequence[str]) -> int:
             _add_files(version, {name: signature for name, (signature, _) in served.items()}, metadata, run)
             if gallery is not None:
                 gallery.write_ids(version)
+            if FLAGS.format:
+                write_formats(fold_batch_norm(run.model), FLAGS.format, version)
 
         version = saved_model.write(served, metadata, output, finish)
     except InputError as error:
@@ -69,9 +73,11 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _check_flags(method: str) -> None:
-    if method != "mcss" and (FLAGS.gallery is not None or FLAGS.precision != "float32"):
+    check_formats(FLAGS.format)
+    if method != "mcss" and (FLAGS.gallery is not None or FLAGS.precision != "float32" or FLAGS.format):
         raise InputError(
-            f"--gallery and --precision are for models of images. Received: a {method} run. Leave them out."
+            "--gallery, --precision and --format are for models of images. "
+            f"Received: a {method} run. Leave them out."
         )
 
 
