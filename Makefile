@@ -7,11 +7,12 @@ OUT ?= out/quick
 CONFIG := configs/studio_quick.py
 
 
-.PHONY: help env train test lint format peers sanitize cuda clean
+.PHONY: help env train test test-node lint format peers sanitize cuda clean
 
 help:
 	@echo "make train     environment, built-in data, training, evaluation, export (into $(OUT))"
 	@echo "make test      environment and the whole test suite"
+	@echo "make test-node a Node.js client of an export; needs node, npm and a network"
 	@echo "make lint      ruff check and format"
 	@echo "make peers     environments for comparison with tensorflow-addons and PyTorch"
 	@echo "make sanitize  C++ tests of the op under ASan, UBSan and TSan"
@@ -52,6 +53,9 @@ $(OUT)/export/mcss/1/saved_model.pb: $(OUT)/mcss/metrics.json
 test: env
 	$(MAKE) -C kernels test
 	$(BIN)/python -m pytest -n auto --dist loadfile $(PYTEST_ARGS)
+
+test-node: env
+	MCSS_TF_NODE=1 $(BIN)/python -m pytest tests/serving/test_node.py
 
 lint: env
 	$(BIN)/ruff check .

@@ -10,8 +10,8 @@ from mcss_tf.data.batches import image_batches
 from mcss_tf.data.dataset import PreparedDataset
 from mcss_tf.errors import InputError
 from mcss_tf.geometry.skeleton import Skeleton
+from mcss_tf.serving.decoding import fit_square
 from mcss_tf.serving.exported import ExportedModel
-from mcss_tf.serving.graph import fit_square
 from mcss_tf.training.workdir import Workdir, load_run
 
 
@@ -48,7 +48,7 @@ class Embedder:
         else:
             exported = ExportedModel(folder)
             self.path = exported.path
-            self.checksum = files.sha256(exported.path / "variables" / "variables.data-00000-of-00001")
+            self.checksum = f"{exported.metadata['weights_sha256']} {exported.metadata['precision']}"
             self.image_size = exported.metadata["image_size"]
             self.skeleton = exported.skeleton
             self._forward = exported
@@ -64,7 +64,7 @@ class Embedder:
             `embedding` float32 [D] and, with poses, `pose_mm` float32 [J-1, 3].
         """
         square = fit_square(tf.constant(rgb)[None], self.image_size)
-        outputs = self._forward(tf.cast(square, tf.uint8))
+        outputs = self._forward(square)
         return {name: np.asarray(value, np.float32)[0] for name, value in outputs.items()}
 
     def rows(

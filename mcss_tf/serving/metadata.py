@@ -1,5 +1,6 @@
 """What an exported model says about itself: assets/mcss.json."""
 
+import hashlib
 from typing import Any
 
 import keras
@@ -47,6 +48,7 @@ def build_metadata(
         "statuses": {str(status.value): meaning for status, meaning in STATUS_MEANINGS.items()},
         "limits": {"max_pixels": MAX_PIXELS, "max_jpeg_scans": MAX_SCANS},
         "precision": precision,
+        "weights_sha256": _checksum(model),
         "gallery": gallery,
         "training": training,
     }
@@ -88,6 +90,14 @@ def _describe_pose(model: keras.Model, skeleton: Skeleton) -> dict[str, Any]:
         "label_mean_mm": _rounded(layer.mean_mm),
         "label_std_mm": _rounded(layer.std_mm),
     }
+
+
+def _checksum(model: keras.Model) -> str:
+    """Embeddings can only be compared where this and the precision agree."""
+    digest = hashlib.sha256()
+    for weight in model.weights:
+        digest.update(np.ascontiguousarray(keras.ops.convert_to_numpy(weight)).tobytes())
+    return digest.hexdigest()
 
 
 def _rounded(values: Any) -> list[list[float]]:

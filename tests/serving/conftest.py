@@ -64,3 +64,33 @@ def signatures(export_folder: Path) -> dict:
     """The signatures of the export, loaded once."""
     loaded = tf.saved_model.load(str(export_folder / "1"))
     return {**loaded.signatures, "kept alive": loaded}
+
+
+@pytest.fixture(scope="session")
+def jpegs(tmp_path_factory) -> list[Path]:
+    """Three pictures and a file that is none."""
+    folder = tmp_path_factory.mktemp("images")
+    pixels = np.random.default_rng(5).integers(0, 256, (3, IMAGE_SIZE, IMAGE_SIZE, 3), dtype=np.uint8)
+    paths = [folder / f"{number}.jpg" for number in range(4)]
+    for path, image in zip(paths, pixels, strict=False):
+        path.write_bytes(tf.io.encode_jpeg(image, quality=95).numpy())
+    paths[3].write_bytes(b"not an image")
+    return paths
+
+
+@pytest.fixture(scope="session")
+def expected_rows(model: keras.Model, jpegs: list[Path]) -> dict[str, np.ndarray]:
+    """The Keras model's own numbers of the pictures."""
+    decoded = [
+        tf.io.decode_jpeg(path.read_bytes(), channels=3, dct_method="INTEGER_ACCURATE") for path in jpegs[:3]
+    ]
+    outputs = model(tf.cast(tf.stack(decoded), tf.float32), training=False)
+    return {name: value.numpy() for name, value in outputs.items()}
+
+
+def assert_rows(embedding: np.ndarray, pose_mm: np.ndarray, status: np.ndarray, expected: dict) -> None:
+    np.testing.assert_array_equal(status, [0, 0, 0, 1])
+    np.testing.assert_allclose(embedding[:3], expected["embedding"], atol=1e-4)
+    np.testing.assert_allclose(pose_mm[:3], expected["pose_mm"], rtol=1e-4, atol=1e-2)
+    assert np.isnan(embedding[3]).all()
+    assert np.isnan(pose_mm[3]).all()

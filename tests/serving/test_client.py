@@ -61,7 +61,12 @@ assert not any(name.startswith("mcss_tf") for name in sys.modules)
 
 @pytest.fixture(scope="module")
 def served(export_folder: Path) -> grpc_server.ServedModel:
-    return grpc_server.ServedModel(export_folder, max_batch=4)
+    model = grpc_server.ServedModel(export_folder, max_batch=4)
+    # The first call of a signature optimises its graph; the real server replays warm-up requests for that.
+    for batch in (1, 2):
+        model.predict("serving_default", {"image_bytes": np.array([png(images(1)[0])] * batch, object)})
+    model.predict("images", {"images": images(1)})
+    return model
 
 
 @pytest.fixture(scope="module")

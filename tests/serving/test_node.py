@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.serving.test_other_clients import assert_rows, expected, jpegs  # noqa: F401  (fixtures)
+from tests.serving.conftest import assert_rows
 
 HERE = Path(__file__).parent / "node"
 
@@ -56,11 +56,11 @@ def client(tmp_path_factory) -> Path:
     return folder
 
 
-def test_node_gets_the_keras_models_numbers(client, export_folder, jpegs, expected) -> None:  # noqa: F811
+def test_node_gets_the_keras_models_numbers(client, export_folder, jpegs, expected_rows) -> None:
     command = ["node", "client.js", export_folder / "1", "serving_default", *jpegs]
     result = subprocess.run(command, cwd=client, capture_output=True, text=True, check=True)
     outputs = {
         name: np.array(values, float) for name, values in json.loads(result.stdout.splitlines()[-1]).items()
     }
     embedding, pose_mm = outputs["embedding"].reshape(4, 128), outputs["pose_mm"].reshape(4, 16, 3)
-    assert_rows(embedding, pose_mm, outputs["status"], expected)
+    assert_rows(embedding, pose_mm, outputs["status"], expected_rows)

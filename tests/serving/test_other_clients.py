@@ -12,14 +12,13 @@ import urllib.request
 from base64 import b64encode
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from mcss_tf.serving.kit import write_kit
-from tests.serving.conftest import IMAGE_SIZE
+from tests.serving.conftest import assert_rows
 
 HERE = Path(__file__).parent
 LIBRARIES = Path(tf.sysconfig.get_lib())
@@ -35,38 +34,8 @@ def tensors_of(version: Path, name: str) -> tuple[dict[str, str], dict[str, str]
     )
 
 
-@pytest.fixture(scope="module")
-def jpegs(tmp_path_factory) -> list[Path]:
-    """Three pictures and a file that is none."""
-    folder = tmp_path_factory.mktemp("images")
-    pixels = np.random.default_rng(5).integers(0, 256, (3, IMAGE_SIZE, IMAGE_SIZE, 3), dtype=np.uint8)
-    paths = [folder / f"{number}.jpg" for number in range(4)]
-    for path, image in zip(paths, pixels, strict=False):
-        path.write_bytes(tf.io.encode_jpeg(image, quality=95).numpy())
-    paths[3].write_bytes(b"not an image")
-    return paths
-
-
-@pytest.fixture(scope="module")
-def expected(model: keras.Model, jpegs: list[Path]) -> dict[str, np.ndarray]:
-    """The Keras model's own numbers of the pictures."""
-    decoded = [
-        tf.io.decode_jpeg(path.read_bytes(), channels=3, dct_method="INTEGER_ACCURATE") for path in jpegs[:3]
-    ]
-    outputs = model(tf.cast(tf.stack(decoded), tf.float32), training=False)
-    return {name: value.numpy() for name, value in outputs.items()}
-
-
-def assert_rows(embedding: np.ndarray, pose_mm: np.ndarray, status: np.ndarray, expected: dict) -> None:
-    np.testing.assert_array_equal(status, [0, 0, 0, 1])
-    np.testing.assert_allclose(embedding[:3], expected["embedding"], atol=1e-4)
-    np.testing.assert_allclose(pose_mm[:3], expected["pose_mm"], rtol=1e-4, atol=1e-2)
-    assert np.isnan(embedding[3]).all()
-    assert np.isnan(pose_mm[3]).all()
-
-
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="needs a C compiler")
-def test_a_c_program_gets_the_keras_models_numbers(export_folder, jpegs, expected, tmp_path) -> None:
+def test_a_c_program_gets_the_keras_models_numbers(export_folder, jpegs, expected_rows, tmp_path) -> None:
     binary = tmp_path / "client"
     command = ["gcc", "-Wall", "-Wextra", "-Werror", "-o", binary, HERE / "client.c"]
     command += [f"-I{tf.sysconfig.get_include()}", f"-L{LIBRARIES}", f"-Wl,-rpath,{LIBRARIES}"]
@@ -78,17 +47,17 @@ def test_a_c_program_gets_the_keras_models_numbers(export_folder, jpegs, expecte
         [binary, export_folder / "1", *arguments], check=True, capture_output=True, text=True
     )
     embedding, pose_mm, status = (np.array(line.split(), float) for line in result.stdout.splitlines())
-    assert_rows(embedding.reshape(4, 128), pose_mm.reshape(4, 16, 3), status, expected)
+    assert_rows(embedding.reshape(4, 128), pose_mm.reshape(4, 16, 3), status, expected_rows)
 
 
-def test_saved_model_cli_runs_it(export_folder, jpegs, expected, tmp_path) -> None:
+def test_saved_model_cli_runs_it(export_folder, jpegs, expected_rows, tmp_path) -> None:
     np.save(tmp_path / "files.npy", np.array([path.read_bytes() for path in jpegs]))
     command = [Path(sys.executable).parent / "saved_model_cli", "run", "--dir", export_folder / "1"]
     command += ["--tag_set", "serve", "--signature_def", "serving_default"]
     command += ["--inputs", f"image_bytes={tmp_path / 'files.npy'}", "--outdir", tmp_path]
     subprocess.run(command, check=True, capture_output=True)
     outputs = [np.load(tmp_path / f"{name}.npy") for name in ("embedding", "pose_mm", "status")]
-    assert_rows(*outputs, expected)
+    assert_rows(*outputs, expected_rows)
 
 
 def free_port() -> int:
@@ -106,7 +75,7 @@ def rest(port: int, path: str, body: dict | None = None) -> dict:
 @pytest.mark.skipif(
     shutil.which("tensorflow_model_server") is None, reason="needs tensorflow_model_server on the PATH"
 )
-def test_the_real_server_serves_it(export_folder, jpegs, expected, tmp_path) -> None:
+def test_the_real_server_serves_it(export_folder, jpegs, expected_rows, tmp_path) -> None:
     write_kit(export_folder, tmp_path)
     models = (tmp_path / "models.config").read_text().replace("/models/mcss", str(export_folder))
     (tmp_path / "models.config").write_text(models)
@@ -120,7 +89,7 @@ def test_the_real_server_serves_it(export_folder, jpegs, expected, tmp_path) -> 
             instances = [{"image_bytes": {"b64": b64encode(path.read_bytes()).decode()}} for path in jpegs]
             rows = rest(port, ":predict", {"instances": instances})["predictions"]
             arrays = (np.array([row[name] for row in rows]) for name in ("embedding", "pose_mm", "status"))
-            assert_rows(*arrays, expected)
+            assert_rows(*arrays, expected_rows)
             for name in ("embed", "pose"):
                 rows = rest(port, ":predict", {"instances": instances, "signature_name": name})["predictions"]
                 assert [row["status"] for row in rows] == [0, 0, 0, 1]
