@@ -24,7 +24,8 @@ from absl import app, flags
 from mcss_tf import files
 from mcss_tf.data import video
 from mcss_tf.data.records import write_sequence
-from mcss_tf.data.sources.calibrated import Labels, cropped_instants, sequence_spec
+from mcss_tf.data.sources.calibrated import cropped_instants, sequence_spec
+from mcss_tf.data.sources.frame_labels import Labels
 from mcss_tf.geometry.skeleton import HUMAN36M_17
 
 _VIDEOS = flags.DEFINE_string("videos", None, "Folder of videos of one sequence.")

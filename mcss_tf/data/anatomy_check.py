@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from mcss_tf.data.sources.calibrated import Labels
+from mcss_tf.data.sources.frame_labels import Labels
 from mcss_tf.geometry.cameras import Camera, project
 from mcss_tf.geometry.skeleton import HUMAN36M_17, Skeleton, map_joints
 

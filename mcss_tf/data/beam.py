@@ -6,13 +6,8 @@ from typing import Any
 
 from mcss_tf import files
 from mcss_tf.data.dataset import PreparedDataset
-from mcss_tf.data.preparation import (
-    Report,
-    fingerprint,
-    open_state,
-    prepare_dataset,
-    prepare_sequence,
-)
+from mcss_tf.data.preparation import Group, Report, grouped, prepare_dataset, prepare_group
+from mcss_tf.data.preparation_state import fingerprint, open_state
 from mcss_tf.data.sources.base import SequenceSpec, Source
 from mcss_tf.errors import InputError
 
@@ -56,7 +51,10 @@ def prepare_with_beam(
         old.unlink()
     with beam.Pipeline(options=PipelineOptions(shlex.split(beam_options))) as pipeline:
         created = pipeline | "sequences" >> beam.Create(
-            [(number, spec, fingerprint(spec)) for number, spec in enumerate(specs)]
+            [
+                (number, group, [fingerprint(spec) for spec in group])
+                for number, group in enumerate(grouped(source, specs))
+            ]
         )
         # Without it a runner may fuse everything into one worker.
         spread = created | "spread" >> beam.Reshuffle()
@@ -68,14 +66,14 @@ def prepare_with_beam(
 
 
 def _prepare(
-    numbered: tuple[int, SequenceSpec, str], source: Any, output: Path, crop_size: int, errors: Path
+    numbered: tuple[int, Group, list[str]], source: Any, output: Path, crop_size: int, errors: Path
 ) -> None:
-    """Writes one sequence; what is wrong with it goes to a file, because Beam would try it again in vain.
+    """Writes one group; what is wrong with it goes to a file, because Beam would try it again in vain.
 
     `source` is a `Source`; Beam reads annotations and cannot handle protocols.
     """
-    number, spec, spec_print = numbered
+    number, group, prints = numbered
     try:
-        prepare_sequence(spec, spec_print, source, output, crop_size)
+        prepare_group(group, prints, source, output, crop_size)
     except InputError as error:
         files.write_text(errors / f"{number:06d}.txt", str(error))

@@ -16,7 +16,8 @@ from mcss_tf.data.dataset import SPLITS
 from mcss_tf.data.example import Instant
 from mcss_tf.data.records import finish_dataset, write_sequence
 from mcss_tf.data.sources.base import SequenceSpec
-from mcss_tf.data.sources.calibrated import CalibratedSequence, Labels
+from mcss_tf.data.sources.calibrated import CalibratedSequence
+from mcss_tf.data.sources.frame_labels import Labels
 from mcss_tf.errors import InputError
 from mcss_tf.geometry.cameras import Camera
 

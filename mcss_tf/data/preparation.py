@@ -1,12 +1,10 @@
 """Runs a source's sequences through worker processes into a dataset; an interrupted run goes on."""
 
 import concurrent.futures
-import hashlib
-import json
+import itertools
 import logging
 import multiprocessing
 import os
-import pickle
 import queue
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -15,20 +13,21 @@ from typing import Any
 
 import cv2
 
-from mcss_tf import files
 from mcss_tf.data import video
 from mcss_tf.data.contact_sheet import write_contact_sheet
 from mcss_tf.data.dataset import SPLITS, PreparedDataset
-from mcss_tf.data.records import Instant, SequenceResult, finish_dataset, write_sequence
+from mcss_tf.data.preparation_state import FOLDER, fingerprint, keep, kept, open_state
+from mcss_tf.data.records import Instant, SequenceResult, finish_dataset, write_sequences
 from mcss_tf.data.sources.base import SequenceSpec, Source
 from mcss_tf.errors import InputError
 
 _log = logging.getLogger(__name__)
-_STATE = ".prepare"
 _REPORT_EVERY = 10
 
 # Called with a number of new instants.
 Report = Callable[[int], None]
+# Sequences whose videos are the same.
+Group = list[SequenceSpec]
 
 
 def prepare_dataset(
@@ -60,14 +59,14 @@ def prepare_dataset(
     """
     state = open_state(output, arguments)
     prints = {spec.name: fingerprint(spec) for spec in specs}
-    kept = {spec.name: _kept(state, output, spec, prints[spec.name]) for spec in specs}
-    results = {name: result for name, result in kept.items() if result is not None}
+    finished = {spec.name: kept(state, output, spec, prints[spec.name]) for spec in specs}
+    results = {name: result for name, result in finished.items() if result is not None}
     for result in results.values():
         report(len(result.rows))
-    todo = [spec for spec in specs if spec.name not in results]
+    todo = grouped(source, [spec for spec in specs if spec.name not in results])
     run = _in_processes if min(num_workers, len(todo)) > 1 else _in_this_process
-    for result in run(source, todo, output, crop_size, num_workers, report):
-        _keep(state, prints[result.spec.name], result)
+    for result in itertools.chain.from_iterable(run(source, todo, output, crop_size, num_workers, report)):
+        keep(state, prints[result.spec.name], result)
         results[result.spec.name] = result
     # A benchmark's test set has nothing to train on.
     _check_splits(results, getattr(source, "splits", SPLITS))
@@ -93,25 +92,31 @@ def prepare_dataset(
     return dataset
 
 
+def grouped(source: Source, specs: list[SequenceSpec]) -> list[Group]:
+    """Returns the sequences by what is decoded once for all of it; most sources decode each on its own."""
+    groups = getattr(source, "groups", None)
+    return [[spec] for spec in specs] if groups is None else groups(specs)
+
+
 def _in_this_process(
-    source: Source, specs: list[SequenceSpec], output: Path, crop_size: int, _: int, report: Report
-) -> Iterator[SequenceResult]:
-    for spec in specs:
-        yield _write(source, spec, output, crop_size, report)
+    source: Source, groups: list[Group], output: Path, crop_size: int, _: int, report: Report
+) -> Iterator[list[SequenceResult]]:
+    for group in groups:
+        yield _write(source, group, output, crop_size, report)
 
 
 def _in_processes(
-    source: Source, specs: list[SequenceSpec], output: Path, crop_size: int, num_workers: int, report: Report
-) -> Iterator[SequenceResult]:
+    source: Source, groups: list[Group], output: Path, crop_size: int, num_workers: int, report: Report
+) -> Iterator[list[SequenceResult]]:
     """Yields results as they come; after an error what is running is finished and kept, then it is raised."""
     # Forking a process that has loaded TensorFlow may hang.
     context = multiprocessing.get_context("spawn")
     reports = context.Queue()
-    num_workers = min(num_workers, len(specs))
+    num_workers = min(num_workers, len(groups))
     failure: BaseException | None = None
     start = _start_worker, (reports, max(1, (os.cpu_count() or 1) // num_workers))
     with concurrent.futures.ProcessPoolExecutor(num_workers, context, *start) as pool:
-        pending = {pool.submit(_write_in_worker, source, spec, output, crop_size) for spec in specs}
+        pending = {pool.submit(_write_in_worker, source, group, output, crop_size) for group in groups}
         while pending:
             done, pending = concurrent.futures.wait(pending, timeout=0.2)
             _drain(reports, report)
@@ -137,14 +142,15 @@ def _start_worker(reports: multiprocessing.Queue, num_threads: int) -> None:
     video.set_decoder_threads(num_threads)
 
 
-def _write_in_worker(source: Source, spec: SequenceSpec, output: Path, crop_size: int) -> SequenceResult:
-    return _write(source, spec, output, crop_size, _worker_reports.put)
+def _write_in_worker(source: Source, group: Group, output: Path, crop_size: int) -> list[SequenceResult]:
+    return _write(source, group, output, crop_size, _worker_reports.put)
 
 
 def _write(
-    source: Source, spec: SequenceSpec, output: Path, crop_size: int, report: Report
-) -> SequenceResult:
-    return write_sequence(output, spec, _counted(source.instants(spec), report), source.skeleton, crop_size)
+    source: Source, group: Group, output: Path, crop_size: int, report: Report
+) -> list[SequenceResult]:
+    instants = source.instants(group[0]) if len(group) == 1 else source.instants_together(group)
+    return write_sequences(output, group, _counted(instants, report), source.skeleton, crop_size)
 
 
 def _counted(instants: Iterator[Instant], report: Report) -> Iterator[Instant]:
@@ -166,86 +172,27 @@ def _drain(reports: multiprocessing.Queue, report: Report) -> None:
             return
 
 
-def fingerprint(spec: SequenceSpec) -> str:
-    """Returns what tells a spec from one that would be prepared otherwise.
+def prepare_group(group: Group, prints: list[str], source: Source, output: Path, crop_size: int) -> None:
+    """Writes a group and keeps its results for `prepare_dataset`; leaves out what is done.
 
-    Taken where `sequences` listed it: a spec that travelled to another process and back pickles otherwise.
-    """
-    return hashlib.sha256(pickle.dumps(spec)).hexdigest()
-
-
-def prepare_sequence(
-    spec: SequenceSpec, spec_print: str, source: Source, output: Path, crop_size: int
-) -> None:
-    """Writes one sequence and keeps its result for `prepare_dataset`; does nothing where that is done.
-
-    Any number of machines that share `output` may do this at the same time, each for other sequences.
+    Any number of machines that share `output` may do this at the same time, each for other groups.
 
     Args:
-        spec: the sequence.
-        spec_print: its `fingerprint`.
-        source: of the sequence.
+        group: of `grouped`.
+        prints: the `fingerprint` of each of its sequences.
+        source: of the sequences.
         output: a folder that `open_state` made.
         crop_size: side of the crops in pixels.
 
     Raises:
-        InputError: if the sequence cannot be prepared, or the disk is full.
+        InputError: if a sequence cannot be prepared, or the disk is full.
     """
-    state = output / _STATE
-    if _kept(state, output, spec, spec_print) is None:
-        _keep(state, spec_print, _write(source, spec, output, crop_size, lambda _: None))
-
-
-def open_state(output: Path, arguments: dict[str, Any]) -> Path:
-    """Returns the folder of what is finished so far.
-
-    Raises:
-        InputError: if `output` holds something else, or was begun with other arguments.
-    """
-    if (output / "dataset.json").exists():
-        raise InputError(
-            f"A finished dataset is never overwritten. Received: --output={output}, which holds one. "
-            "Remove it or choose another folder."
-        )
-    state = output / _STATE
-    path = state / "arguments.json"
-    if not path.exists():
-        if output.exists() and (not output.is_dir() or any(output.iterdir())):
-            raise InputError(
-                f"--output must be absent or empty. Received: {output}, which holds something else. "
-                "Choose another folder."
-            )
-        files.write_json(path, arguments)
-    before = json.loads(path.read_text())
-    now = json.loads(json.dumps(arguments))
-    if before != now:
-        changed = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
-        raise InputError(
-            "An interrupted preparation goes on with the same arguments. "
-            f"Received: other {', '.join(changed)} than before in {output}. "
-            "Use the same command, or remove that folder."
-        )
-    return state
-
-
-def _kept(state: Path, output: Path, spec: SequenceSpec, spec_print: str) -> SequenceResult | None:
-    """Returns the result of a sequence that an earlier run finished and whose shards are still whole."""
-    path = _result_path(state, spec)
-    if not path.exists():
-        return None
-    stored, result = pickle.loads(path.read_bytes())
-    shards = [(output / shard["path"], shard["bytes"]) for shard in result.shards]
-    is_whole = all(shard.is_file() and shard.stat().st_size == size for shard, size in shards)
-    return result if is_whole and stored == spec_print else None
-
-
-def _keep(state: Path, spec_print: str, result: SequenceResult) -> None:
-    with files.atomic_write(_result_path(state, result.spec)) as file:
-        pickle.dump((spec_print, result), file)
-
-
-def _result_path(state: Path, spec: SequenceSpec) -> Path:
-    return state / spec.subject / f"{spec.sequence}.pickle"
+    state = output / FOLDER
+    print_of = {spec.name: spec_print for spec, spec_print in zip(group, prints, strict=True)}
+    todo = [spec for spec in group if kept(state, output, spec, print_of[spec.name]) is None]
+    if todo:
+        for result in _write(source, todo, output, crop_size, lambda _: None):
+            keep(state, print_of[result.spec.name], result)
 
 
 def _check_splits(results: dict[str, SequenceResult], splits: Sequence[str]) -> None:

@@ -1,7 +1,7 @@
 """Writes the records of a prepared dataset: one per instant, one shard per sequence and split."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,63 +23,91 @@ __all__ = [
     "decode_instant",
     "finish_dataset",
     "write_sequence",
+    "write_sequences",
 ]
+
+_JPEG_QUALITY = 95
 
 
 def write_sequence(
+    output: str | Path, spec: SequenceSpec, instants: Iterable[Instant], skeleton: Skeleton, crop_size: int
+) -> SequenceResult:
+    """Writes one sequence; as `write_sequences`."""
+    (result,) = write_sequences(output, [spec], instants, skeleton, crop_size)
+    return result
+
+
+def write_sequences(
     output: str | Path,
-    spec: SequenceSpec,
+    specs: Sequence[SequenceSpec],
     instants: Iterable[Instant],
     skeleton: Skeleton,
     crop_size: int,
-    jpeg_quality: int = 95,
-) -> SequenceResult:
-    """Writes the shards of one sequence, each under a temporary name until it is whole.
+) -> list[SequenceResult]:
+    """Writes the shards of sequences whose instants come together, each under another name until it is whole.
 
     Args:
         output: folder of the dataset.
-        spec: the sequence.
-        instants: its instants in time order; they are consumed one by one.
+        specs: the sequences.
+        instants: of all of them, those of each in time order; they are consumed one by one.
         skeleton: joints of the poses.
         crop_size: side of the images, in pixels; 0 for a dataset of keypoints without images.
-        jpeg_quality: of the stored images, 1-100.
 
     Returns:
-        Rows and checksums for `finish_dataset`; without instants, no shard.
+        By sequence, rows and checksums for `finish_dataset`; without instants, no shard.
 
     Raises:
-        InputError: if an instant contradicts `spec`, `skeleton` or `crop_size`, or the disk is full.
+        InputError: if an instant contradicts its spec, `skeleton` or `crop_size`, or the disk is full.
     """
     # While its shards are being replaced, what lies in the folder is no dataset.
     Path(output, "dataset.json").unlink(missing_ok=True)
-    shards = Shards(Path(output), spec)
-    rows = []
-    pixels = hashlib.sha256()
-    dropped = {"undefined_canonical": 0}
+    writers = {(s.subject, s.sequence): _Writer(Path(output), s, skeleton, crop_size) for s in specs}
+    only = next(iter(writers.values()))
     try:
         for instant in instants:
-            _check_instant(instant, spec, skeleton, crop_size)
-            canonical_mm, joint_mask, has_pose = _canonical(instant, skeleton)
-            dropped["undefined_canonical"] += instant.joints_mm is not None and not has_pose
-            for image in instant.images:
-                pixels.update(image.tobytes())
-            jpegs = [encode_jpeg(image, jpeg_quality) for image in instant.images]
-            data = encode_instant(instant, jpegs, canonical_mm if has_pose else None)
-            row = shards.write(instant.split, data)
-            row.update(frame=int(instant.frame), time_s=float(instant.time_s), has_pose=has_pose)
-            row.update(canonical_mm=canonical_mm, joint_mask=joint_mask)
-            row.update(is_seen=[camera in instant.cameras for camera in spec.cameras])
-            with_images = instant.cameras if jpegs else ()
-            row.update(locate_images(data, with_images, jpegs, spec.cameras))
-            rows.append(row)
-        return SequenceResult(spec, shards.close(), rows, dropped, pixels.hexdigest())
+            # An instant of another sequence is refused by any writer.
+            writers.get((instant.subject, instant.sequence), only).write(instant)
+        return [writer.finish() for writer in writers.values()]
     except (OSError, tf.errors.OpError) as error:
         raise InputError(
-            f"The shards of {spec.name} must fit on the disk of {output}. Received: {error}. "
-            "Nothing was left behind; make room and run the same command again."
+            f"The shards of {', '.join(spec.name for spec in specs)} must fit on the disk of {output}. "
+            f"Received: {error}. Nothing was left behind; make room and run the same command again."
         ) from error
     finally:
-        shards.remove_temporary()
+        for writer in writers.values():
+            writer.shards.remove_temporary()
+
+
+class _Writer:
+    """One sequence while it is written."""
+
+    def __init__(self, output: Path, spec: SequenceSpec, skeleton: Skeleton, crop_size: int):
+        self.shards = Shards(output, spec)
+        self._spec, self._skeleton, self._crop_size = spec, skeleton, crop_size
+        self._rows: list[dict] = []
+        self._pixels = hashlib.sha256()
+        self._dropped = {"undefined_canonical": 0}
+
+    def write(self, instant: Instant) -> None:
+        spec = self._spec
+        _check_instant(instant, spec, self._skeleton, self._crop_size)
+        canonical_mm, joint_mask, has_pose = _canonical(instant, self._skeleton)
+        self._dropped["undefined_canonical"] += instant.joints_mm is not None and not has_pose
+        for image in instant.images:
+            self._pixels.update(image.tobytes())
+        jpegs = [encode_jpeg(image, _JPEG_QUALITY) for image in instant.images]
+        data = encode_instant(instant, jpegs, canonical_mm if has_pose else None)
+        row = self.shards.write(instant.split, data)
+        row.update(frame=int(instant.frame), time_s=float(instant.time_s), has_pose=has_pose)
+        row.update(canonical_mm=canonical_mm, joint_mask=joint_mask)
+        row.update(is_seen=[camera in instant.cameras for camera in spec.cameras])
+        row.update(locate_images(data, instant.cameras if jpegs else (), jpegs, spec.cameras))
+        self._rows.append(row)
+
+    def finish(self) -> SequenceResult:
+        return SequenceResult(
+            self._spec, self.shards.close(), self._rows, self._dropped, self._pixels.hexdigest()
+        )
 
 
 def _check_instant(instant: Instant, spec: SequenceSpec, skeleton: Skeleton, crop_size: int) -> None:

@@ -7,8 +7,8 @@ import pytest
 
 from mcss_tf.data.anatomy_check import check_labels
 from mcss_tf.data.checks import check_download, check_other
-from mcss_tf.data.sources.calibrated import Labels
 from mcss_tf.data.sources.catalogue import make_source
+from mcss_tf.data.sources.frame_labels import Labels
 from mcss_tf.data.sources.mpi_inf_3dhp import NUM_FRAMES
 from mcss_tf.data.sources.recordings import RecordingOptions, RecordingsSource
 from mcss_tf.geometry.cameras import project

@@ -2,7 +2,8 @@
 
 import pickle
 
-from mcss_tf.data.preparation import fingerprint, open_state, prepare_dataset, prepare_sequence
+from mcss_tf.data.preparation import prepare_dataset, prepare_group
+from mcss_tf.data.preparation_state import fingerprint, open_state
 from mcss_tf.data.sources.recordings import RecordingOptions, RecordingsSource
 from tests.data import synthetic
 
@@ -15,7 +16,7 @@ def test_sequences_that_were_prepared_elsewhere_are_kept(tmp_path, monkeypatch):
     open_state(tmp_path / "out", {"a": 1})
     for spec in specs:
         travelled = pickle.loads(pickle.dumps(spec))
-        prepare_sequence(travelled, fingerprint(spec), source, tmp_path / "out", 32)
+        prepare_group([travelled], [fingerprint(spec)], source, tmp_path / "out", 32)
     monkeypatch.setattr(RecordingsSource, "instants", None)  # whoever decodes again, fails
     again = RecordingsSource(source.options)
     prepare_dataset(again, again.sequences(), tmp_path / "out", 32, {"a": 1}, 1, lambda _: None).verify()

@@ -44,7 +44,11 @@ class SequenceSpec:
 
 @runtime_checkable
 class Source(Protocol):
-    """A place that synchronised images come from; picklable."""
+    """A place that synchronised images come from; picklable.
+
+    One whose sequences may show the same videos also has `groups(specs)`, lists of those that do, and
+    `instants_together(specs)`, which yields the instants of such a list out of one pass over its videos.
+    """
 
     name: str
     skeleton: Skeleton

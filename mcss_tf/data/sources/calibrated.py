@@ -1,4 +1,4 @@
-"""What the sources share whose videos come with 3D labels, boxes and calibration, frame by frame."""
+"""What the sources share whose videos come with 3D labels and calibration: options, one pass that crops."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ from mcss_tf.data import video
 from mcss_tf.data.boxes import square
 from mcss_tf.data.example import Instant
 from mcss_tf.data.sources.base import SequenceSpec
+from mcss_tf.data.sources.frame_labels import Labels
 from mcss_tf.errors import InputError
-from mcss_tf.geometry.skeleton import Skeleton, map_joints
+from mcss_tf.geometry.skeleton import Skeleton
 
 _log = logging.getLogger(__name__)
 # A video that lacks more than this of its labels was cut off while it was copied.
 _MAX_MISSING_FRAMES, _MAX_MISSING = 10, 0.02
-# Of the joints that are known, so many must lie in the picture.
-_MIN_INSIDE = 0.75
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,23 +74,6 @@ class CalibratedSequence(SequenceSpec):
         return np.arange(0, self.num_frames, self.stride)
 
 
-@dataclasses.dataclass
-class Labels:
-    """What is known of some frames of a sequence (F frames, J joints).
-
-    Attributes:
-        joints_mm: float [F, J, 3], world, Z up.
-        joint_mask: float [F, J], 1 where observed.
-        boxes_px: by camera, float [F, 4], x0, y0, x1, y1; NaN where the person is not seen.
-        keypoints_px: by camera, float [F, J, 3], x, y, confidence; None where the dataset has none.
-    """
-
-    joints_mm: np.ndarray
-    joint_mask: np.ndarray
-    boxes_px: dict[str, np.ndarray]
-    keypoints_px: dict[str, np.ndarray] | None = None
-
-
 def sequence_spec(
     subject: str,
     sequence: str,
@@ -135,102 +117,70 @@ def sequence_spec(
     )
 
 
-def map_labels(
-    joints: np.ndarray, names: tuple[str, ...], skeleton: Skeleton
-) -> tuple[np.ndarray, np.ndarray]:
-    """Maps joints [F, K, 3] onto the skeleton; joints that cannot be had are masked.
-
-    Raises:
-        InputError: if the root or the left hip cannot be had, on which canonical poses stand.
-    """
-    joints_mm, mask = map_joints(joints, names, skeleton)
-    is_there = _mapped(names, skeleton)
-    needed = [skeleton.joint_names[j] for j in (skeleton.root, skeleton.left_hip) if not is_there[j]]
-    if needed:
-        raise InputError(
-            "A skeleton's root and left hip must be among the dataset's joints, or be derived from them. "
-            f"Received: {skeleton.name!r}, whose {', '.join(needed)} is not among {', '.join(names)}. "
-            "Rename the joint in the skeleton."
-        )
-    return joints_mm, mask
-
-
-def boxes_of_points(points_px: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Returns the boxes [F, 4] around points [F, K, 2]; NaN where the person is mostly out of the picture.
-
-    Args:
-        points_px: the joints; NaN where not known.
-        size: width and height of the picture.
-    """
-    is_known = np.isfinite(points_px).all(-1)
-    is_inside = is_known & (points_px >= 0).all(-1) & (points_px < np.array(size)).all(-1)
-    is_seen = is_inside.sum(1) >= np.maximum(_MIN_INSIDE * is_known.sum(1), 2)
-    boxes_px = np.full((len(points_px), 4), np.nan)
-    for row in np.flatnonzero(is_seen):
-        known = points_px[row, is_known[row]]
-        boxes_px[row] = *known.min(0), *known.max(0)
-    return boxes_px
-
-
-def unmapped_notes(names: tuple[str, ...], skeleton: Skeleton) -> list[str]:
-    """Returns a sentence on the joints of the skeleton that a dataset with these joints cannot give."""
-    absent = [skeleton.joint_names[joint] for joint in np.flatnonzero(~_mapped(names, skeleton))]
-    if not absent:
-        return []
-    return [f"joints of {skeleton.name} that are not among the dataset's, and masked: {', '.join(absent)}"]
-
-
-def _mapped(names: tuple[str, ...], skeleton: Skeleton) -> np.ndarray:
-    return map_joints(np.zeros((len(names), 3)), names, skeleton)[1] > 0
-
-
-def map_keypoints(points_px: np.ndarray, names: tuple[str, ...], skeleton: Skeleton) -> np.ndarray:
-    """Maps exact 2D joints [F, K, 2] onto the skeleton: [F, J, 3] with confidence 1, or 0 where unknown."""
-    mapped, mask = map_joints(points_px, names, skeleton)
-    return np.concatenate([mapped, mask[..., None]], -1).astype(np.float32)
-
-
 def cropped_instants(
     spec: CalibratedSequence, labels: Labels, crop_size: int, context: float, may_end_early: bool = False
 ) -> Iterator[Instant]:
-    """Decodes the videos of a sequence once, side by side, and crops; only used frames become pixels.
+    """Decodes and crops one sequence; as `cropped_together`."""
+    yield from cropped_together([spec], [labels], crop_size, context, may_end_early)
+
+
+def cropped_together(
+    specs: list[CalibratedSequence],
+    labels: list[Labels],
+    crop_size: int,
+    context: float,
+    may_end_early: bool = False,
+) -> Iterator[Instant]:
+    """Decodes the videos of sequences once, side by side, and crops; only used frames become pixels.
 
     Args:
-        spec: the sequence.
-        labels: of `spec.frames`.
+        specs: of the same videos and frames, such as the people of one recording.
+        labels: by sequence, of its frames.
         crop_size: side of the crops in pixels.
         context: side of the square crop over the longer side of the box.
         may_end_early: whether a video is known to be shorter than its labels.
 
     Yields:
-        An instant per frame of `spec.frames` that at least one camera shows.
+        An instant per frame and sequence that at least one camera shows.
 
     Raises:
         InputError: if a video is damaged or ends before its labels do.
     """
-    squares = {camera: square(boxes_px, context) for camera, boxes_px in labels.boxes_px.items()}
-    streams = {camera: video.read_frames(path, spec.frame_rate) for camera, path in spec.videos.items()}
-    for row, wanted in enumerate(spec.frames):
+    first = specs[0]
+    squares = [{c: square(boxes_px, context) for c, boxes_px in known.boxes_px.items()} for known in labels]
+    streams = {camera: video.read_frames(path, first.frame_rate) for camera, path in first.videos.items()}
+    for row, wanted in enumerate(first.frames):
         frames = {camera: _advance(stream, wanted) for camera, stream in streams.items()}
         ended = {camera for camera, frame in frames.items() if frame is None}
-        _check_ended(spec, ended, wanted, may_end_early)
-        seen = [c for c, f in frames.items() if f is not None and np.isfinite(squares[c][row]).all()]
-        if seen:
-            yield Instant(
-                subject=spec.subject,
-                sequence=spec.sequence,
-                action=spec.action,
-                frame=int(wanted),
-                time_s=float(wanted / spec.frame_rate),
-                split=spec.split,
-                cameras=seen,
-                images=[frames[c].crop(squares[c][row], crop_size) for c in seen],
-                boxes_px=np.stack([squares[c][row] for c in seen]).astype(np.float32),
-                joints_mm=labels.joints_mm[row].astype(np.float32),
-                joint_mask=labels.joint_mask[row].astype(np.float32),
-                keypoints_px=labels.keypoints_px
-                and np.stack([labels.keypoints_px[c][row] for c in seen]).astype(np.float32),
-            )
+        _check_ended(first, ended, wanted, may_end_early)
+        for spec, known, around in zip(specs, labels, squares, strict=True):
+            seen = [c for c, f in frames.items() if f is not None and np.isfinite(around[c][row]).all()]
+            if seen:
+                views = {c: (around[c][row], frames[c].crop(around[c][row], crop_size)) for c in seen}
+                yield _instant(spec, known, row, views)
+
+
+def _instant(
+    spec: CalibratedSequence, labels: Labels, row: int, views: dict[str, tuple[np.ndarray, np.ndarray]]
+) -> Instant:
+    """Puts boxes and crops by camera together with the labels of one of the sequence's frames."""
+    boxes_px, images = zip(*views.values(), strict=True)
+    keypoints_px = labels.keypoints_px
+    frame = int(spec.frames[row])
+    return Instant(
+        subject=spec.subject,
+        sequence=spec.sequence,
+        action=spec.action,
+        frame=frame,
+        time_s=frame / spec.frame_rate,
+        split=spec.split,
+        cameras=list(views),
+        images=list(images),
+        boxes_px=np.stack(boxes_px).astype(np.float32),
+        joints_mm=labels.joints_mm[row].astype(np.float32),
+        joint_mask=labels.joint_mask[row].astype(np.float32),
+        keypoints_px=keypoints_px and np.stack([keypoints_px[c][row] for c in views]).astype(np.float32),
+    )
 
 
 def _advance(stream: Iterator[video.Frame], wanted: int) -> video.Frame | None:

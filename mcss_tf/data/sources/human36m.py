@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from mcss_tf.data.example import Instant
-from mcss_tf.data.sources import calibrated
+from mcss_tf.data.sources import calibrated, frame_labels
 from mcss_tf.data.sources import human36m_release as release
 from mcss_tf.data.sources.base import SequenceSpec
-from mcss_tf.data.sources.calibrated import CalibratedOptions, CalibratedSequence, Labels
+from mcss_tf.data.sources.calibrated import CalibratedOptions, CalibratedSequence
+from mcss_tf.data.sources.frame_labels import Labels
 from mcss_tf.data.sources.human36m_files import (
     CAMERAS,
     find_calibration,
@@ -62,7 +63,7 @@ class Human36mSource:
         self.options = options
         self.skeleton = options.skeleton or HUMAN36M_17
         self.crop_context = options.context or _CONTEXT
-        calibrated.map_labels(np.zeros((1, 32, 3)), HUMAN36M_32, self.skeleton)
+        frame_labels.map_labels(np.zeros((1, 32, 3)), HUMAN36M_32, self.skeleton)
         unknown = sorted(set(options.cameras) - set(CAMERAS))
         if unknown:
             raise InputError(
@@ -105,7 +106,7 @@ class Human36mSource:
 
     def notes(self) -> list[str]:
         """Returns the known faults that concern what is there."""
-        notes = calibrated.unmapped_notes(HUMAN36M_32, self.skeleton)
+        notes = frame_labels.unmapped_notes(HUMAN36M_32, self.skeleton)
         root, (subject, name, camera) = self.options.root, BROKEN_VIDEO
         if name in release.sequence_names(root / subject) and camera in (self.options.cameras or CAMERAS):
             notes.append(
@@ -137,7 +138,7 @@ class Human36mSource:
         """
         folder = self.options.root / spec.subject
         positions = read_positions(folder / POSITIONS_3D / f"{spec.sequence}.cdf", 3)
-        joints_mm, mask = calibrated.map_labels(positions[frames], HUMAN36M_32, self.skeleton)
+        joints_mm, mask = frame_labels.map_labels(positions[frames], HUMAN36M_32, self.skeleton)
         boxes_px = {c: read_boxes(folder / BOXES / f"{spec.sequence}.{c}.mat", frames) for c in spec.cameras}
         keypoints_px = None
         if (folder / POSITIONS_2D).is_dir():
@@ -191,4 +192,4 @@ class Human36mSource:
                 f"2D and 3D positions of a sequence have the same frames. Received: {len(points_px)} in "
                 f"{path} and {len(positions)} in 3D. Extract both archives again."
             )
-        return calibrated.map_keypoints(points_px[frames], HUMAN36M_32, self.skeleton)
+        return frame_labels.map_keypoints(points_px[frames], HUMAN36M_32, self.skeleton)

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from mcss_tf.data.example import Instant
-from mcss_tf.data.sources import calibrated
+from mcss_tf.data.sources import calibrated, frame_labels
 from mcss_tf.data.sources.base import SequenceSpec
-from mcss_tf.data.sources.calibrated import CalibratedSequence, Labels
+from mcss_tf.data.sources.calibrated import CalibratedSequence
+from mcss_tf.data.sources.frame_labels import Labels
 from mcss_tf.data.sources.mpi_inf_3dhp_files import (
     NUM_CAMERAS,
     Annotation,
@@ -56,7 +57,7 @@ class Mpi3dhpSource:
         self.skeleton = options.skeleton or MPI_INF_3DHP_17
         self.crop_context = options.context or CONTEXT
         self._cameras = options.cameras or CHEST_HEIGHT
-        calibrated.map_labels(np.zeros((1, 28, 3)), NAMES_28, self.skeleton)
+        frame_labels.map_labels(np.zeros((1, 28, 3)), NAMES_28, self.skeleton)
         unknown = [name for name in self._cameras if name not in map(str, range(NUM_CAMERAS))]
         if unknown:
             raise InputError(
@@ -97,7 +98,7 @@ class Mpi3dhpSource:
 
     def notes(self) -> list[str]:
         """Returns the known faults that concern what is there."""
-        notes = calibrated.unmapped_notes(NAMES_28, self.skeleton)
+        notes = frame_labels.unmapped_notes(NAMES_28, self.skeleton)
         subject, name, camera = SHORT_VIDEO
         if (self.options.root / subject / name).is_dir() and camera in self._cameras:
             notes.append(f"{subject}/{name}: the video of camera {camera} ends before its labels do")
@@ -129,7 +130,7 @@ class Mpi3dhpSource:
         annotations = self._annotations(spec)
         first = spec.cameras[0]
         world_mm = world_joints(cameras[first], annotations[first], frames, self.options.poses, NAMES_28)
-        joints_mm, mask = calibrated.map_labels(world_mm, NAMES_28, self.skeleton)
+        joints_mm, mask = frame_labels.map_labels(world_mm, NAMES_28, self.skeleton)
         return Labels(joints_mm, mask, *views(annotations, cameras, frames, NAMES_28, self.skeleton))
 
     def calibration(self, spec: CalibratedSequence) -> dict[str, Camera]:

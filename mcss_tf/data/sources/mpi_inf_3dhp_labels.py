@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from mcss_tf.data.sources import calibrated
+from mcss_tf.data.sources import frame_labels
 from mcss_tf.data.sources.calibrated import CalibratedOptions
 from mcss_tf.data.sources.mpi_inf_3dhp_files import Annotation
 from mcss_tf.errors import InputError
@@ -61,5 +61,5 @@ def views(
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Returns boxes around the joints in every picture, and the joints on the skeleton."""
     points = {name: annotation.points_px[frames] for name, annotation in annotations.items()}
-    boxes_px = {name: calibrated.boxes_of_points(p, cameras[name].size) for name, p in points.items()}
-    return boxes_px, {name: calibrated.map_keypoints(p, names, skeleton) for name, p in points.items()}
+    boxes_px = {name: frame_labels.boxes_of_points(p, cameras[name].size) for name, p in points.items()}
+    return boxes_px, {name: frame_labels.map_keypoints(p, names, skeleton) for name, p in points.items()}

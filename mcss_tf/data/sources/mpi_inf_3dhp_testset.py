@@ -7,9 +7,10 @@ import numpy as np
 
 from mcss_tf.data import video
 from mcss_tf.data.example import Instant
-from mcss_tf.data.sources import calibrated
+from mcss_tf.data.sources import calibrated, frame_labels
 from mcss_tf.data.sources.base import SequenceSpec
-from mcss_tf.data.sources.calibrated import CalibratedSequence, Labels
+from mcss_tf.data.sources.calibrated import CalibratedSequence
+from mcss_tf.data.sources.frame_labels import Labels
 from mcss_tf.data.sources.mpi_inf_3dhp_files import Annotation, read_test_annotation, read_test_calibration
 from mcss_tf.data.sources.mpi_inf_3dhp_labels import CONTEXT, Mpi3dhpOptions, views, world_joints
 from mcss_tf.errors import InputError
@@ -54,7 +55,7 @@ class Mpi3dhpTestSource:
         self.options = options
         self.skeleton = options.skeleton or MPI_INF_3DHP_17
         self.crop_context = options.context or CONTEXT
-        calibrated.map_labels(np.zeros((1, 17, 3)), NAMES_17, self.skeleton)
+        frame_labels.map_labels(np.zeros((1, 17, 3)), NAMES_17, self.skeleton)
 
     def sequences(self) -> list[SequenceSpec]:
         """Lists the test sequences that are there.
@@ -87,7 +88,7 @@ class Mpi3dhpTestSource:
 
     def notes(self) -> list[str]:
         """Returns what is worth knowing."""
-        return calibrated.unmapped_notes(NAMES_17, self.skeleton)
+        return frame_labels.unmapped_notes(NAMES_17, self.skeleton)
 
     def expected_images(self) -> dict[str, int]:
         """Returns the valid frames of the whole test set."""
@@ -104,7 +105,7 @@ class Mpi3dhpTestSource:
         cameras = self.calibration(spec)
         (name,) = spec.cameras
         world_mm = world_joints(cameras[name], test.annotation, frames, self.options.poses, NAMES_17)
-        joints_mm, mask = calibrated.map_labels(world_mm, NAMES_17, self.skeleton)
+        joints_mm, mask = frame_labels.map_labels(world_mm, NAMES_17, self.skeleton)
         annotations = {name: test.annotation}
         return Labels(joints_mm, mask, *views(annotations, cameras, frames, NAMES_17, self.skeleton))
 

@@ -1,8 +1,7 @@
 """The source `panoptic`: CMU Panoptic, a set with many views that anyone may download; docs/datasets.md."""
 
 import dataclasses
-import functools
-import json
+import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,9 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from mcss_tf.data.example import Instant
-from mcss_tf.data.sources import calibrated
+from mcss_tf.data.sources import calibrated, frame_labels
 from mcss_tf.data.sources.base import SequenceSpec
-from mcss_tf.data.sources.calibrated import CalibratedOptions, CalibratedSequence, Labels
+from mcss_tf.data.sources.calibrated import CalibratedOptions, CalibratedSequence
+from mcss_tf.data.sources.frame_labels import Labels
+from mcss_tf.data.sources.panoptic_files import MM_PER_CM, POSES, read_calibration, read_people
 from mcss_tf.data.video import natural_key
 from mcss_tf.errors import InputError
 from mcss_tf.geometry.cameras import Camera, find_up_axis, project, with_z_up, world_to_camera
@@ -20,8 +21,6 @@ from mcss_tf.geometry.canonical import to_z_up
 from mcss_tf.geometry.joint_names import COCO_19 as NAMES_19
 from mcss_tf.geometry.skeletons import COCO_19
 
-POSES = "hdPose3d_stage1_coco19"
-_MM_PER_CM = 10.0
 _MIN_CONFIDENCE = 0.1
 # People who are tracked for less than this, in frames at 29.97 per second, are left out: they are on their
 # way through the dome, or errors of tracking.
@@ -56,8 +55,8 @@ class PanopticSequence(CalibratedSequence):
 class PanopticSource:
     """Reads recordings of the Panoptic studio: HD videos, calibration and tracked people.
 
-    A person is known within one recording only, so a subject is a recording and a person of it. Each person
-    is prepared on their own; of a recording with several, the videos are decoded once for each.
+    A person is known within one recording only, so a subject is a recording and a person of it. The videos of
+    a recording are decoded once for all of its people.
     """
 
     name = "panoptic"
@@ -66,7 +65,7 @@ class PanopticSource:
         self.options = options
         self.skeleton = options.skeleton or COCO_19
         self.crop_context = options.context or _CONTEXT
-        calibrated.map_labels(np.zeros((1, 19, 3)), NAMES_19, self.skeleton)
+        frame_labels.map_labels(np.zeros((1, 19, 3)), NAMES_19, self.skeleton)
 
     def sequences(self) -> list[SequenceSpec]:
         """Lists people by recording.
@@ -100,7 +99,7 @@ class PanopticSource:
 
     def notes(self) -> list[str]:
         """Returns what is worth knowing."""
-        return calibrated.unmapped_notes(NAMES_19, self.skeleton)
+        return frame_labels.unmapped_notes(NAMES_19, self.skeleton)
 
     def expected_images(self) -> dict[str, int]:
         """Returns nothing: people download as many recordings as they like."""
@@ -108,8 +107,16 @@ class PanopticSource:
 
     def instants(self, spec: PanopticSequence) -> Iterator[Instant]:
         """Decodes and crops one person."""
-        labels = self.labels(spec, spec.frames)
-        for instant in calibrated.cropped_instants(spec, labels, self.options.crop_size, self.crop_context):
+        yield from self.instants_together([spec])
+
+    def groups(self, specs: list[PanopticSequence]) -> list[list[PanopticSequence]]:
+        """Returns the people by recording."""
+        return [list(people) for _, people in itertools.groupby(specs, lambda spec: spec.sequence)]
+
+    def instants_together(self, specs: list[PanopticSequence]) -> Iterator[Instant]:
+        """Decodes a recording once and crops each of its people, in one order of time."""
+        labels = [self.labels(spec, spec.frames) for spec in specs]
+        for instant in calibrated.cropped_together(specs, labels, self.options.crop_size, self.crop_context):
             if instant.joint_mask.any():
                 yield instant
 
@@ -125,16 +132,16 @@ class PanopticSource:
         for row, frame in enumerate(frames):
             body = people.get(int(frame), {}).get(spec.person)
             if body is not None:
-                joints[row] = np.where(body[:, 3:] >= _MIN_CONFIDENCE, body[:, :3] * _MM_PER_CM, np.nan)
+                joints[row] = np.where(body[:, 3:] >= _MIN_CONFIDENCE, body[:, :3] * MM_PER_CM, np.nan)
         world_mm = to_z_up(joints, self._up_axis(folder))
         cameras = self.calibration(spec)
         points = {name: _seen_px(camera, world_mm) for name, camera in cameras.items()}
-        joints_mm, mask = calibrated.map_labels(world_mm, NAMES_19, self.skeleton)
+        joints_mm, mask = frame_labels.map_labels(world_mm, NAMES_19, self.skeleton)
         return Labels(
             joints_mm,
             mask,
-            {name: calibrated.boxes_of_points(p, cameras[name].size) for name, p in points.items()},
-            {name: calibrated.map_keypoints(p, NAMES_19, self.skeleton) for name, p in points.items()},
+            {name: frame_labels.boxes_of_points(p, cameras[name].size) for name, p in points.items()},
+            {name: frame_labels.map_keypoints(p, NAMES_19, self.skeleton) for name, p in points.items()},
         )
 
     def calibration(self, spec: PanopticSequence) -> dict[str, Camera]:
@@ -214,60 +221,6 @@ class PanopticSource:
 
     def _up_axis(self, folder: Path) -> str:
         return find_up_axis(read_calibration(folder / f"calibration_{folder.name}.json").values())
-
-
-def read_calibration(path: Path) -> dict[str, Camera]:
-    """Reads calibration_<recording>.json: the HD cameras by name, world as it is, in mm.
-
-    Raises:
-        InputError: if the file is missing or malformed.
-    """
-    try:
-        entries = json.loads(path.read_text())["cameras"]
-        return {
-            entry["name"]: Camera(
-                entry["name"],
-                entry["resolution"],
-                np.array(entry["K"]),
-                np.array(entry["distCoef"]),
-                np.array(entry["R"]),
-                np.array(entry["t"]) * _MM_PER_CM,
-            )
-            for entry in entries
-            if entry["type"] == "hd"
-        }
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            "A recording needs its calibration: JSON with cameras of name, type, resolution, K, distCoef, R, "
-            f"t. Received: {path} ({type(error).__name__}: {error}). Download it again."
-        ) from error
-
-
-@functools.lru_cache(maxsize=2)
-def read_people(folder: Path) -> dict[int, dict[int, np.ndarray]]:
-    """Reads body3DScene_*.json: by frame and person, joints [19, 4] of x, y, z in cm and confidence.
-
-    Raises:
-        InputError: if there is none, or one is malformed.
-    """
-    people = {}
-    paths = sorted(folder.glob("body3DScene_*.json"))
-    if not paths:
-        raise InputError(
-            f"{POSES} must hold body3DScene_*.json. Received: {folder} with none. Extract {POSES}.tar again."
-        )
-    for path in paths:
-        try:
-            bodies = json.loads(path.read_text())["bodies"]
-            people[int(path.stem.split("_")[1])] = {
-                int(body["id"]): np.array(body["joints19"], float).reshape(19, 4) for body in bodies
-            }
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(
-                "body3DScene_*.json holds bodies of id and joints19 (19 x 4 numbers). "
-                f"Received: {path} ({type(error).__name__}: {error}). Extract {POSES}.tar again."
-            ) from error
-    return people
 
 
 def _seen_px(camera: Camera, world_mm: np.ndarray) -> np.ndarray:

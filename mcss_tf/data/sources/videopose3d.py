@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from mcss_tf.data.example import Instant
-from mcss_tf.data.sources import calibrated
+from mcss_tf.data.sources import frame_labels
 from mcss_tf.data.sources.base import SequenceSpec
 from mcss_tf.data.sources.human36m_files import CAMERAS, find_calibration, read_cameras
 from mcss_tf.data.sources.human36m_release import SPLITS, STRIDES, action_of
 from mcss_tf.errors import InputError
 from mcss_tf.geometry.cameras import Camera
 from mcss_tf.geometry.joint_names import COCO_17, HUMAN36M_32
-from mcss_tf.geometry.skeleton import HUMAN36M_17, Skeleton
+from mcss_tf.geometry.skeleton import HUMAN36M_17, Skeleton, map_joints
 
 _RATE = 50.0
 _MM_PER_M = 1000.0
@@ -110,7 +110,7 @@ class VideoPose3dSource:
         positions, keypoints, names = self._read()
         frames = np.arange(0, spec.num_frames, spec.stride)
         joints = np.asarray(positions[spec.subject][spec.sequence], float)[frames] * _MM_PER_M
-        joints_mm, mask = calibrated.map_labels(joints, self._joint_names(spec, joints), self.skeleton)
+        joints_mm, mask = frame_labels.map_labels(joints, self._joint_names(spec, joints), self.skeleton)
         views = [
             self._keypoints(spec, camera, points[frames], names)
             for camera, points in zip(spec.cameras, keypoints[spec.subject][spec.sequence], strict=True)
@@ -131,7 +131,7 @@ class VideoPose3dSource:
 
     def notes(self) -> list[str]:
         """Returns what is worth knowing."""
-        return calibrated.unmapped_notes(HUMAN36M_32, self.skeleton)
+        return frame_labels.unmapped_notes(HUMAN36M_32, self.skeleton)
 
     def calibration(self, spec: KeypointSequence) -> dict[str, Camera]:
         """Returns the cameras of the subject's session."""
@@ -199,8 +199,8 @@ class VideoPose3dSource:
                 f"camera {camera} of {spec.name}. Preprocess the data again."
             )
         if points.shape[2] == 2:
-            return calibrated.map_keypoints(points, names, self.skeleton)
-        mapped = calibrated.map_joints(points, names, self.skeleton, has_confidence=True)[0]
+            return frame_labels.map_keypoints(points, names, self.skeleton)
+        mapped = map_joints(points, names, self.skeleton, has_confidence=True)[0]
         return mapped.astype(np.float32)
 
 

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import scipy.io
 
+from mcss_tf.data import video
 from mcss_tf.data.dataset import PreparedDataset
-from mcss_tf.data.preparation import prepare_dataset
+from mcss_tf.data.preparation import prepare_dataset, prepare_group
+from mcss_tf.data.preparation_state import fingerprint, open_state
 from mcss_tf.data.records import decode_instant
 from mcss_tf.data.sources.base import Source
 from mcss_tf.data.sources.catalogue import make_source
@@ -214,6 +216,37 @@ def test_an_options_of_another_source_and_a_missing_folder(roots, tmp_path):
         make("panoptic", roots["panoptic"], drifted="drop")
     with pytest.raises(InputError, match="needs the folder of the download"):
         make("human36m", tmp_path / "nowhere")
+
+
+def test_people_of_a_recording_are_decoded_once(roots, tmp_path, monkeypatch):
+    """And become what they become one by one; after an interruption only who is missing is prepared."""
+    root = downloads.copy_of(roots["panoptic"], tmp_path / "in")
+    for path in (root / "171204_pose1" / "hdPose3d_stage1_coco19").glob("*.json"):
+        content = json.loads(path.read_text())
+        joints = np.array(content["bodies"][0]["joints19"]).reshape(19, 4)
+        joints[:, 0] += 60  # cm
+        content["bodies"].append({"id": 9, "joints19": joints.ravel().tolist()})
+        path.write_text(json.dumps(content))
+    source = make("panoptic", root)
+    specs = source.sequences()
+    assert [spec.subject for spec in specs] == ["171204_pose1-4", "171204_pose1-9", "171204_pose2-4"]
+    one_by_one = make("panoptic", root)
+    one_by_one.groups = lambda specs: [[spec] for spec in specs]
+    expected = prepare(one_by_one, tmp_path / "one_by_one")
+    decoded = []
+    read = video.read_frames
+    monkeypatch.setattr(video, "read_frames", lambda path, fps: decoded.append(path.name) or read(path, fps))
+    dataset = prepare(source, tmp_path / "together")
+    assert len(decoded) == 2 * 3
+    assert dataset.metadata == expected.metadata
+    both = [i for i in instants_of(dataset) if i["subject"].startswith("171204_pose1")]
+    assert {i["subject"] for i in both if i["frame"] == 6} == {"171204_pose1-4", "171204_pose1-9"}
+    open_state(tmp_path / "again", {"x": 1})
+    prepare_group(specs[:1], [fingerprint(specs[0])], source, tmp_path / "again", 32)
+    prepare_group(specs[:2], [fingerprint(s) for s in specs[:2]], source, tmp_path / "again", 32)
+    monkeypatch.setattr(source, "instants_together", None)  # the two are there: one is left
+    monkeypatch.setattr(source, "instants", one_by_one.instants)
+    assert prepare(source, tmp_path / "again").metadata == expected.metadata
 
 
 def test_other_skeletons(roots, tmp_path):
