@@ -40,6 +40,8 @@ ROWS = {
     "supervised": ("data", SUPERVISED),
     "reprojection": ("data", REPROJECTION),
     "views": ("data", {}),
+    "placed": ("data", {"loss.place": "keypoints"}),
+    "placed_no_stage_1": ("data", {"loss.place": "keypoints", "loss.pretraining": 0.0}),
     "no_stage_1": ("data", {"loss.pretraining": 0.0}),
     "one_branch": ("data", {"model.branches": 1}),
     "exact_supervised": ("data", SUPERVISED | EXACT),

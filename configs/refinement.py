@@ -41,7 +41,7 @@ def get_config() -> ConfigDict:
     config.loss = ConfigDict()
     config.loss.single = 100.0
     config.loss.cross = 100.0
-    config.loss.consistency = 10.0
+    config.loss.consistency = 1.0
     config.loss.bone = 0.1  # [S]
     config.loss.symmetry = 0.0
 

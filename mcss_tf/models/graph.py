@@ -214,7 +214,7 @@ def build_refinement_model(
     x = _normalised_relu(layers.Dense(middle, name="merge")(x), batch_norm_momentum, "merge")
     x = UnpoolParts(parts, name="from_parts")(x)
     x = layers.Concatenate(name="with_joints")([x, skip_joints])
-    residual = layers.Dense(3, kernel_initializer="zeros", name="residual")(x)
+    residual = layers.Dense(3, kernel_initializer="zeros", dtype="float32", name="residual")(x)
     outputs = {"coarse_mm": coarse, "refined_mm": AddResidual(name="refined_mm")(coarse, residual)}
     return keras.Model(inputs, outputs, name="cv_ugcn")
 
