@@ -7,6 +7,8 @@
 tensorflow   distances by a float32 matrix product, mask and minima in plain TensorFlow operations
 xla          the same, compiled by XLA
 numpy        only the matrix product, which must write its N x N result; no mask, no minima
+op_clusters  the op on eight tight clusters far apart, threshold 0: all candidates are nearly the best
+op_equal     the op on embeddings that are all equal, threshold 0: none is admissible, and all nearly are
 addons_*     tensorflow-addons, torch_* and pytorch_* PyTorch, timed by benchmarks/peers in their environments
 Times are medians; the contestants of this process take turns, so a change of the machine's speed meets all.
 GFLOP/s counts 2 N^2 D. Memory is the growth of the peak resident size during one call in a fresh process.
@@ -62,6 +64,13 @@ def op(anchors, positives, threshold):
     return list(hardest_negatives(anchors, positives, threshold))
 
 
+def hard_cases(num):
+    """`{name: embeddings}`, `[2 * num, dim]`, for which the op's filter leaves most to be decided exactly."""
+    centres = timing.embeddings(8, FLAGS.dim)[np.arange(2 * num) % 8]
+    noise = np.random.default_rng(1).normal(scale=1e-3, size=centres.shape)
+    return {"op_clusters": (centres + noise).astype("float32"), "op_equal": centres[np.zeros(2 * num, int)]}
+
+
 def contestants(num):
     """`{name: call}` for `num` anchors and positives; a call returns when its result is there."""
     embeddings = timing.embeddings(2 * num, FLAGS.dim)
@@ -76,6 +85,9 @@ def contestants(num):
         calls["numpy"] = lambda: np.matmul(embeddings[:num], embeddings[num:].T, out=product)
     for name, function in functions.items():
         calls[name] = lambda f=function: [x.numpy() for x in f(anchors, positives, threshold)]
+    for name, values in hard_cases(num).items():
+        inputs = tf.constant(values[:num]), tf.constant(values[num:]), tf.constant(0.0)
+        calls[name] = lambda x=inputs: [x.numpy() for x in functions["op"](*x)]
     return calls
 
 
@@ -164,7 +176,8 @@ def main(argv):
     rows = []
     for num in sizes:
         times = time_calls(contestants(num))
-        memory = {name: measure_memory(name, num) for name in times if name != "numpy" and num >= 2048}
+        with_memory = [name for name in ("op", "tensorflow", "xla") if name in times and num >= 2048]
+        memory = {name: measure_memory(name, num) for name in with_memory}
         times |= {name: ms for (name, n), ms in peers.items() if n == num}
         for name, ms in times.items():
             gflops = 2 * num**2 * FLAGS.dim / ms / 1e6

@@ -9,9 +9,9 @@
 // The outcome does not depend on the number of threads, their order, or the instruction set. Inputs below the
 // smallest normal float32 may count as zero (the host program decides that for its threads).
 //
-// How it is fast and still exact: a tiled float32 matrix product gives every pair an interval that certainly
-// holds -D^2/2 (error bound in hardest_negatives_cpu.cc). Only pairs whose interval could still change a minimum
-// are evaluated in float64, about 2 ln(N) of the N candidates of a row. No N x N buffer exists at any time.
+// How it is fast and still exact: a tiled matrix product in float32 or bfloat16 gives every pair an interval that
+// certainly holds -D^2/2 (error bound in hardest_negatives_cpu.cc). Only pairs whose interval could still change a
+// minimum are evaluated in float64, a handful of the N candidates of a row. No N x N buffer exists at any time.
 #ifndef MCSS_TF_KERNELS_HARDEST_NEGATIVES_H_
 #define MCSS_TF_KERNELS_HARDEST_NEGATIVES_H_
 

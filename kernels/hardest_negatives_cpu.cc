@@ -10,8 +10,13 @@
 // + k |b|^2) / 2 for any k > 0, is at most
 //   (k |x|^2 + (1/k + 1) |r|^2) / 2 + (k |y|^2 + (1/k + 1) |s|^2) / 2,
 // again a share of each, with the residuals as they are and k = |r|/|x| of typical embeddings. Products of two
-// bfloat16 are exact in float32, so each still costs one rounding. With the shares added to the start values the tiles hold upper bounds of h, and a pair matters only if its bound exceeds the -D^2/2 of its
-// row's or its column's best so far, and lies below -threshold^2/2 + 2e. The common centre keeps e small when
+// bfloat16 are exact in float32, so each still costs one rounding; tile registers add them in another order, and the
+// start value last.
+//
+// With the shares added to the start values the tiles hold upper bounds of h, and a pair matters only if its bound
+// exceeds what its row or its column has for certain, and lies below -threshold^2/2 + 2e. What a row has for certain is
+// the -D^2/2 of its best pair evaluated so far, or the lower bound h - 2e of one that is surely admissible: so a pair
+// that matters is put off until its block is through, when few of those are left. The common centre keeps e small when
 // all embeddings lie close together, the power of two `scale` keeps squares in range.
 #include "kernels/hardest_negatives.h"
 
@@ -54,10 +59,6 @@ constexpr int64_t kMaxBlockColumns = 11 * kTileMultiple;
 constexpr int kMaxCandidates = 2048;
 // The values of a candidate are fetched while those so many before it are evaluated.
 constexpr int kAhead = 3;
-#ifndef INNER
-#define INNER 1
-#endif
-constexpr int64_t kInnerRows = INNER * kTileMultiple;
 // Up to this many hits of a tile are looked at one by one.
 constexpr int kFewHits = 6;
 // Below this many multiply-adds another thread takes longer to wake than to help.
