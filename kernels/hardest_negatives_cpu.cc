@@ -62,7 +62,7 @@ constexpr int kAhead = 3;
 // Up to this many hits of a tile are looked at one by one.
 constexpr int kFewHits = 6;
 // Below this many multiply-adds another thread takes longer to wake than to help.
-constexpr double kMinParallelWork = 1e6;
+constexpr double kMinParallelWork = 4e6;
 // The typical |r|/|x| of rounding to bfloat16, for the error bound above.
 constexpr double kBfloat16Residual = 1.5 * 0x1p-10;
 // A filter with bfloat16 is given up by a task that evaluates more pairs than this, and more than this share of those

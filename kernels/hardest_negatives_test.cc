@@ -186,9 +186,9 @@ void AddEqual(std::vector<Case>& cases) {
   for (int num_points : {1, 2}) {
     for (float threshold : {-1.0f, 0.0f, 0.5f}) {
       Case test = {std::to_string(num_points) + " points, threshold " + std::to_string(threshold),
-                   600, 1100, 3, threshold, {}, {}, {}, {}};
-      for (int i = 0; i < 600 * 3; ++i) test.rows.push_back(static_cast<float>(i / 3 * 7 / 4 % num_points));
-      for (int i = 0; i < 1100 * 3; ++i) test.columns.push_back(static_cast<float>(i / 3 * 5 / 3 % num_points));
+                   600, 1100, 8, threshold, {}, {}, {}, {}};
+      for (int i = 0; i < 600 * 8; ++i) test.rows.push_back(static_cast<float>(i / 8 * 7 / 4 % num_points));
+      for (int i = 0; i < 1100 * 8; ++i) test.columns.push_back(static_cast<float>(i / 8 * 5 / 3 % num_points));
       for (int i = 0; i < 600; ++i) test.row_groups.push_back(i / 50);
       for (int j = 0; j < 1100; ++j) test.column_groups.push_back(j / 100);
       cases.push_back(std::move(test));
@@ -202,7 +202,7 @@ std::vector<Case> Cases() {
   const float nan = std::numeric_limits<float>::quiet_NaN(), infinity = std::numeric_limits<float>::infinity();
   for (const auto& [num_rows, num_columns, dim] : std::vector<std::array<int, 3>>{
            {0, 0, 4}, {0, 5, 4}, {5, 0, 4}, {1, 1, 1}, {3, 4, 0}, {12, 32, 16}, {13, 33, 17}, {64, 64, 128},
-           {5, 700, 3}, {700, 5, 3}, {481, 130, 20}, {130, 1025, 20}, {300, 300, 128}}) {
+           {5, 700, 3}, {700, 5, 3}, {481, 130, 20}, {130, 1100, 30}, {300, 300, 128}}) {
     for (float threshold : {-1.0f, 0.0f, 1.5f, 1e9f, nan}) {
       for (int num_groups : {0, 1, 5}) {
         Case test = {std::to_string(num_rows) + " x " + std::to_string(num_columns) + " x " + std::to_string(dim) +
