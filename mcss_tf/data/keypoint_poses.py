@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from mcss_tf.data import keypoints_io, synchrony, video
+from mcss_tf.data.sources.recording_material import KEYPOINT_NAMES
 from mcss_tf.data.sources.recording_settings import RecordingSettings
-from mcss_tf.data.sources.recordings import KEYPOINT_NAMES, RecordingSequence, RecordingsSource
+from mcss_tf.data.sources.recordings import RecordingSequence, RecordingsSource
 from mcss_tf.errors import InputError
 from mcss_tf.geometry.triangulation import triangulate
 

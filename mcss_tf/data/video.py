@@ -10,25 +10,13 @@ import av
 import cv2
 import numpy as np
 
-from mcss_tf.data import crops, planes
+from mcss_tf.data import crops, planes, video_header
+from mcss_tf.data.video_header import VideoInfo
 from mcss_tf.errors import InputError
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".avi", ".webm", ".mpg", ".mpeg")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
-# A file that ends this much before its header says was cut off while it was copied or written.
-_MIN_DECODED_FRACTION = 0.98
 _decoder_threads = 0
-
-
-@dataclasses.dataclass(frozen=True)
-class VideoInfo:
-    """What the header of a video says: frames per second, frames, seconds, and pixels as displayed."""
-
-    fps: float
-    num_frames: int
-    duration_s: float
-    width: int
-    height: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,17 +69,7 @@ def probe(path: Path, fps: float | None = None) -> VideoInfo:
     Raises:
         InputError: if it is not readable or cut off, or images come without fps.
     """
-    if path.is_dir():
-        return _probe_images(path, fps)
-    try:
-        with av.open(str(path)) as container:
-            info = _header(path, container)
-            last_s = _last_packet_s(container, info)
-    except (av.error.FFmpegError, OSError) as error:
-        raise _unreadable(path, error) from error
-    if last_s + 2 / info.fps < _MIN_DECODED_FRACTION * info.duration_s:
-        raise _truncated(path, f"frames up to {last_s:.2f} s", f"{info.duration_s:.2f} s")
-    return info
+    return _probe_images(path, fps) if path.is_dir() else video_header.probe(path)
 
 
 def read_frames(path: Path, fps: float | None = None) -> Iterator[Frame]:
@@ -121,7 +99,7 @@ def frame_times_s(path: Path, fps: float | None = None) -> np.ndarray:
             stamps = sorted(p.pts for p in container.demux(stream) if p.pts is not None and not p.is_discard)
             return (np.array(stamps) - stamps[0]) * float(stream.time_base)
     except (av.error.FFmpegError, OSError, IndexError) as error:
-        raise _unreadable(path, error) from error
+        raise video_header.unreadable(path, error) from error
 
 
 def sample_frames(
@@ -148,48 +126,6 @@ def _every(frames: Iterator[Frame], step_s: float) -> Iterator[Frame]:
             next_s = frame.time_s + step_s
 
 
-def _header(path: Path, container: av.container.InputContainer) -> VideoInfo:
-    if not container.streams.video:
-        raise InputError(
-            f"A camera's file must hold a video. Received: {path} without one. Remove or replace it."
-        )
-    stream = container.streams.video[0]
-    duration_s = _duration_s(container, stream)
-    rate = float(stream.average_rate or stream.guessed_rate or 0)
-    num_frames = stream.frames or round(duration_s * rate)
-    if num_frames < 1 or rate <= 0:
-        raise InputError(
-            f"A video must have frames and a frame rate. Received: {path} with {num_frames} frames at "
-            f"{rate:g} frames per second. Convert it with ffmpeg, for example to .mp4."
-        )
-    first = next(container.decode(stream), None)
-    if first is None:
-        raise _truncated(path, "no frame", f"{num_frames} frames")
-    width, height = (first.width, first.height)
-    if first.rotation % 180:
-        width, height = height, width
-    return VideoInfo(rate, num_frames, duration_s, width, height)
-
-
-def _duration_s(container: av.container.InputContainer, stream: av.VideoStream) -> float:
-    if stream.duration:
-        return float(stream.duration * stream.time_base)
-    return (container.duration or 0) / av.time_base
-
-
-def _last_packet_s(container: av.container.InputContainer, info: VideoInfo) -> float:
-    """Seconds from the first frame to the end of the last packet that can be read."""
-    stream = container.streams.video[0]
-    start = stream.start_time or 0
-    target_s = max(0.0, _MIN_DECODED_FRACTION * info.duration_s - 1.0)
-    container.seek(start + int(target_s / stream.time_base), stream=stream)
-    last = start
-    for packet in container.demux(stream):
-        if packet.pts is not None:
-            last = max(last, packet.pts + (packet.duration or 0))
-    return float((last - start) * stream.time_base)
-
-
 def _read_video(path: Path, only_key_frames: bool = False) -> Iterator[Frame]:
     count, first_s, expected = 0, 0.0, 0
     try:
@@ -207,9 +143,9 @@ def _read_video(path: Path, only_key_frames: bool = False) -> Iterator[Frame]:
                 yield Frame(count, time_s - first_s, functools.partial(planes.upright, decoded), decoded)
                 count += 1
     except (av.error.FFmpegError, OSError) as error:
-        raise _unreadable(path, error) from error
-    if count == 0 or count < _MIN_DECODED_FRACTION * expected:
-        raise _truncated(path, f"{count} frames", f"{expected} frames")
+        raise video_header.unreadable(path, error) from error
+    if count == 0 or count < video_header.MIN_FRACTION * expected:
+        raise video_header.truncated(path, f"{count} frames", f"{expected} frames")
 
 
 def _image_paths(path: Path) -> list[Path]:
@@ -243,17 +179,3 @@ def _read_image(path: Path) -> np.ndarray:
     if pixels is None:
         raise InputError(f"An image must be readable. Received: {path}. Remove or replace it.")
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
-
-
-def _unreadable(path: Path, error: Exception) -> InputError:
-    return InputError(
-        f"A video must be readable to its end. Received: {path} ({error}). Copy or convert it again; "
-        "a file whose recording or copying was interrupted cannot be used."
-    )
-
-
-def _truncated(path: Path, found: str, promised: str) -> InputError:
-    return InputError(
-        f"A video must be as long as its header says. Received: {path} with {found} of {promised}. "
-        "It is truncated or damaged: copy or convert it again."
-    )

@@ -6,24 +6,18 @@ from pathlib import Path
 
 import numpy as np
 
-from mcss_tf.data import boxes, keypoints_io, synchrony, video
-from mcss_tf.data.poses_io import Poses, read_poses
+from mcss_tf.data import boxes, synchrony, video
 from mcss_tf.data.records import Instant
 from mcss_tf.data.sources import recording_layout as layout
 from mcss_tf.data.sources import recording_timing as timing
 from mcss_tf.data.sources.base import SequenceSpec
+from mcss_tf.data.sources.recording_material import Material, read_material, read_sequence_poses
 from mcss_tf.data.sources.recording_settings import RecordingSettings, read_settings
 from mcss_tf.errors import InputError
-from mcss_tf.geometry import joint_names
 from mcss_tf.geometry.cameras import Camera
 from mcss_tf.geometry.skeleton import HUMAN36M_17, Skeleton
 
 _TEST_FRACTION = 0.25
-KEYPOINT_NAMES = {
-    "body_25": joint_names.BODY_25,
-    "body_25b": joint_names.BODY_25B,
-    "coco_17": joint_names.COCO_17,
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,7 +114,7 @@ class RecordingsSource:
         specs = [self._spec(folder, subject, splits[subject], settings) for subject, folder in found]
         layout.check_same_cameras({spec.name: spec.cameras for spec in specs}, settings)
         for spec in specs:
-            self._poses(spec)
+            read_sequence_poses(spec, self.skeleton)
             self.calibration(spec)
         return list(specs)
 
@@ -130,7 +124,7 @@ class RecordingsSource:
         Raises:
             InputError: if a video ends early, a camera never sees the person, or hardly pairs.
         """
-        material = self._material(spec)
+        material = read_material(spec, self.options)
         paired = dict.fromkeys(spec.cameras, 0)
         num_instants = 0
         streams = {c: video.read_frames(spec.videos[c], spec.infos[c].fps) for c in spec.cameras}
@@ -154,7 +148,7 @@ class RecordingsSource:
         return None
 
     def _instant(
-        self, spec: RecordingSequence, material: "_Material", time_s: float, frames: dict[str, video.Frame]
+        self, spec: RecordingSequence, material: Material, time_s: float, frames: dict[str, video.Frame]
     ) -> Instant:
         """Crops the views in which the person was found."""
         views = {c: f for c, f in frames.items() if material.is_found(c, f.index)}
@@ -179,14 +173,6 @@ class RecordingsSource:
             joint_mask=None if row is None else poses.joint_mask[row],
             keypoints_px=keypoints and np.stack([keypoints[c][f.index] for c, f in views.items()]),
         )
-
-    def _material(self, spec: RecordingSequence) -> "_Material":
-        """Finds boxes and reads labels and keypoints, before the pass that crops."""
-        mode, context = spec.box_mode, self.options.context
-        squares = boxes.find_boxes(mode, spec.folder, spec.videos, spec.infos, context)
-        poses = self._poses(spec)
-        rows = {} if poses is None else {int(frame): row for row, frame in enumerate(poses.frames)}
-        return _Material(squares, self._keypoints(spec), poses, rows)
 
     def _spec(self, folder: Path, subject: str, split: str, settings: RecordingSettings) -> RecordingSequence:
         name = f"{subject}/{folder.name}"
@@ -220,43 +206,3 @@ class RecordingsSource:
             pose_file=layout.find_pose_file(folder) if is_labelled else None,
             split=split,
         )
-
-    def _poses(self, spec: RecordingSequence) -> Poses | None:
-        if spec.pose_file is None:
-            return None
-        info = spec.infos[spec.reference]
-        return read_poses(spec.pose_file, self.skeleton, info.num_frames, info.fps)
-
-    def _keypoints(self, spec: RecordingSequence) -> dict[str, np.ndarray] | None:
-        """Returns the keypoints [F, J, 3] by camera, where it is known which joints they are of."""
-        kind = read_settings(self.options.root / "recordings.toml").keypoints
-        folders = {camera: spec.folder / "keypoints" / camera for camera in spec.cameras}
-        if kind is None or not all(folder.is_dir() for folder in folders.values()):
-            return None
-        names = KEYPOINT_NAMES[kind]
-        return {
-            camera: keypoints_io.on_skeleton(folder, spec.infos[camera].num_frames, names, self.skeleton)
-            for camera, folder in folders.items()
-        }
-
-
-@dataclasses.dataclass
-class _Material:
-    """What is known of a sequence before its pixels are cropped.
-
-    Attributes:
-        squares: by camera, boxes [F, 4], NaN where nobody was found.
-        keypoints: by camera, [F, J, 3]; None where unknown.
-        poses: 3D labels; None without.
-        pose_rows: by frame of the reference camera, the row of its label.
-    """
-
-    squares: dict[str, np.ndarray]
-    keypoints: dict[str, np.ndarray] | None
-    poses: Poses | None
-    pose_rows: dict[int, int]
-
-    def is_found(self, camera: str, frame: int) -> bool:
-        """Whether the person's box is known in a frame; headers may promise a frame too few."""
-        squares = self.squares[camera]
-        return frame < len(squares) and bool(np.isfinite(squares[frame]).all())
