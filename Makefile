@@ -5,12 +5,14 @@ PYTHON ?= $(firstword $(foreach v,python3.11 python3.12 python3.13 python3,$(she
 BIN := .venv/bin
 OUT ?= out/quick
 CONFIG := configs/studio_quick.py
+BENCHMARK ?= out/benchmark
 
 
-.PHONY: help env train test test-node lint format peers sanitize cuda clean
+.PHONY: help env train reproduce test test-node lint format peers sanitize cuda clean
 
 help:
 	@echo "make train     environment, built-in data, training, evaluation, export (into $(OUT))"
+	@echo "make reproduce the experiments of docs/results.md, hours (into $(BENCHMARK))"
 	@echo "make test      environment and the whole test suite"
 	@echo "make test-node a Node.js client of an export; needs node, npm and a network"
 	@echo "make lint      ruff check and format"
@@ -49,6 +51,10 @@ $(OUT)/mcss/metrics.json: $(OUT)/mcss/model.keras $(OUT)/baseline/metrics.json
 
 $(OUT)/export/mcss/1/saved_model.pb: $(OUT)/mcss/metrics.json
 	$(BIN)/python -m mcss_tf.export --workdir=$(OUT)/mcss --output=$(OUT)/export/mcss
+
+# The experiments of docs/results.md; hours. Stop it whenever you like: it goes on where it stopped.
+reproduce: env
+	$(BIN)/python -m mcss_tf.reproduce --output=$(BENCHMARK) $(REPRODUCE_ARGS)
 
 test: env
 	$(MAKE) -C kernels test

@@ -76,6 +76,7 @@ setup(
         "opencv-python-headless>=5.0,<5.1",
         "pillow>=12,<13",
         "rich>=15,<16",
+        "scikit-learn>=1.9,<2",
         "safetensors>=0.8,<0.9",
         "scipy>=1.17,<2",
         "tensorboard>=2.21,<2.22",

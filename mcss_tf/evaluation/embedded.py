@@ -45,6 +45,11 @@ class EmbeddedSplit:
     def __len__(self) -> int:
         return len(self.embedding)
 
+    def take(self, images: np.ndarray) -> "EmbeddedSplit":
+        """Returns some of the images, by index or by mask."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return EmbeddedSplit(**{k: None if v is None else v[images] for k, v in fields.items()})
+
 
 def embed(
     model: Any, dataset: PreparedDataset, split: str, batch_size: int = 64, target: str = "canonical"

@@ -6,6 +6,7 @@ O_K that of an oracle which ranks by PA-MPJPE itself; M_K - O_K is what the embe
 """
 
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,7 +20,12 @@ DATABASES = ("same", "cross")
 
 
 def mean_pa_mpjpe(
-    split: EmbeddedSplit, max_queries: int | None = None, seed: int = 0
+    split: EmbeddedSplit,
+    max_queries: int | None = None,
+    seed: int = 0,
+    *,
+    ranks: Sequence[int] = RANKS,
+    is_query: np.ndarray | None = None,
 ) -> dict[str, Any] | None:
     """Computes Mean-PA-MPJPE@K of a split, exactly, in memory proportional to the number of images.
 
@@ -27,26 +33,29 @@ def mean_pa_mpjpe(
         split: embedded images; those with a pose are both queries and database.
         max_queries: use at most this many queries, drawn with `seed`; None or 0: all.
         seed: of the draw.
+        ranks: the K, ascending.
+        is_query: [N] bool, images that may be queries; None: all. The database is the same.
 
     Returns:
         {"same", "cross": {"1", "5", "10", "20": {`model_mm`, `oracle_mm`, `difference_mm`}}, `num_queries`,
-        `num_images`, `seed`, `reasons`}. A database that no query has is None, and so is a K that no query
-        has images for; `reasons` says why. None where no image has a pose.
+        `num_images`, `seed`, `reasons`}, K of the ranks. A database that no query has is None, and so is a K
+        that no query has images for; `reasons` says why. None where no image that may be a query has a pose.
     """
     posed = np.flatnonzero(split.has_pose)
-    if not len(posed):
+    queries = posed if is_query is None else posed[is_query[posed]]
+    if not len(queries):
         return None
-    queries = posed
-    if max_queries and max_queries < len(posed):
-        queries = np.sort(np.random.default_rng(seed).choice(posed, max_queries, replace=False))
-    database = _Database(split, posed)
+    if max_queries and max_queries < len(queries):
+        queries = np.sort(np.random.default_rng(seed).choice(queries, max_queries, replace=False))
+    database = _Database(split, posed, tuple(ranks))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         results = list(pool.map(database.query, queries))
     # [queries, databases, model or oracle, ranks]; NaN where a query has fewer than K candidates.
     means = np.array(results)
     reasons: dict[str, str] = {}
     summary: dict[str, Any] = {
-        name: _summary(name, means[:, position], split, reasons) for position, name in enumerate(DATABASES)
+        name: _summary(name, means[:, position], split, tuple(ranks), reasons)
+        for position, name in enumerate(DATABASES)
     }
     return {
         **summary,
@@ -72,8 +81,9 @@ def nearest(embedding: np.ndarray, query: int, allowed: np.ndarray, count: int) 
 class _Database:
     """The posed images of a split, against which queries run one by one."""
 
-    def __init__(self, split: EmbeddedSplit, posed: np.ndarray):
+    def __init__(self, split: EmbeddedSplit, posed: np.ndarray, ranks: tuple[int, ...]):
         self._split = split
+        self._ranks = ranks
         self._posed = posed
         self._embedding = split.embedding[posed]
         self._poses = PoseDatabase(split.pose_mm[posed], split.pose_mask[posed])
@@ -83,13 +93,14 @@ class _Database:
         split = self._split
         error = self._poses.distances(split.pose_mm[query], split.pose_mask[query])
         distance = _squared_distances(self._embedding, split.embedding[query])
-        result = np.full((len(DATABASES), 2, len(RANKS)), np.nan)
+        result = np.full((len(DATABASES), 2, len(self._ranks)), np.nan)
         for position, name in enumerate(DATABASES):
             # Two poses without one joint in common cannot be compared.
             allowed = np.flatnonzero(candidates(split, query, name)[self._posed] & np.isfinite(error))
             for row, order_by in enumerate((distance, error)):
-                found = error[allowed[_smallest(order_by[allowed], max(RANKS))]]
-                result[position, row] = [found[:k].mean() if len(found) >= k else np.nan for k in RANKS]
+                found = error[allowed[_smallest(order_by[allowed], max(self._ranks))]]
+                means = [found[:k].mean() if len(found) >= k else np.nan for k in self._ranks]
+                result[position, row] = means
         return result
 
 
@@ -108,9 +119,11 @@ def _smallest(values: np.ndarray, count: int) -> np.ndarray:
     return np.argsort(values, kind="stable")
 
 
-def _summary(name: str, means: np.ndarray, split: EmbeddedSplit, reasons: dict[str, str]) -> dict | None:
+def _summary(
+    name: str, means: np.ndarray, split: EmbeddedSplit, ranks: tuple[int, ...], reasons: dict[str, str]
+) -> dict | None:
     summary: dict[str, Any] = {}
-    for column, k in enumerate(RANKS):
+    for column, k in enumerate(ranks):
         has_enough = ~np.isnan(means[:, 0, column])
         if not has_enough.any():
             summary[str(k)] = None
@@ -124,7 +137,7 @@ def _summary(name: str, means: np.ndarray, split: EmbeddedSplit, reasons: dict[s
         }
     if any(summary.values()):
         return summary
-    for k in RANKS:
+    for k in ranks:
         del reasons[f"{name}.{k}"]
     num_subjects = len(np.unique(split.subject[split.has_pose]))
     one_subject = name == "cross" and num_subjects < 2

@@ -7,6 +7,7 @@ import pytest
 from mcss_tf.data.batches import image_batches
 from mcss_tf.errors import InputError
 from mcss_tf.evaluation.embedded import embed
+from tests.evaluation.splits import make_split, random_split
 from tests.helpers import make_tiny_dataset
 
 
@@ -54,3 +55,16 @@ def test_an_empty_split_is_refused(tmp_path):
     dataset = make_tiny_dataset(tmp_path, instants=2)
     with pytest.raises(InputError, match="test split"):
         embed(tiny_model(has_pose=False), dataset, "test")
+
+
+def test_some_images_can_be_taken():
+    split = random_split()
+    part = split.take(split.camera == 1)
+    assert len(part) == 10
+    np.testing.assert_array_equal(part.pose_mm, split.pose_mm[split.camera == 1])
+    np.testing.assert_array_equal(split.take(np.array([3, 1])).row, split.row[[3, 1]])
+    assert embedded_without_poses().take(np.array([0])).predicted_mm is None
+
+
+def embedded_without_poses():
+    return make_split(np.eye(4), camera=[0, 1, 0, 1], row=[0, 0, 1, 1])

@@ -87,6 +87,19 @@ def test_queries_are_sampled_by_seed():
     assert mean_pa_mpjpe(split, max_queries=99)["num_queries"] == 30
 
 
+def test_other_ranks_and_queries_of_one_camera():
+    split = random_split()
+    result = mean_pa_mpjpe(split, ranks=(2, 3), is_query=split.camera == 1)
+    assert result["num_queries"] == 10
+    assert result["num_images"] == 30
+    assert set(result["same"]) == {"2", "3"}
+    # The mean over all queries is that of the three cameras' queries.
+    whole = mean_pa_mpjpe(split, ranks=(2,))["cross"]["2"]["model_mm"]
+    parts = [mean_pa_mpjpe(split, ranks=(2,), is_query=split.camera == c)["cross"]["2"] for c in range(3)]
+    assert whole == pytest.approx(np.mean([part["model_mm"] for part in parts]))
+    assert mean_pa_mpjpe(split, is_query=np.zeros(30, bool)) is None
+
+
 def test_one_subject_has_no_cross_database():
     result = mean_pa_mpjpe(random_split(subjects=1))
     assert result["cross"] is None
