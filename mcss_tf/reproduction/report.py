@@ -2,7 +2,6 @@
 
 import dataclasses
 import html
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -141,7 +140,9 @@ def _markdown_table(table: Table) -> str:
 
 def _page(found: Sequence[Table], drawn: figures.Drawn, runs: Sequence[Mapping[str, Any]]) -> str:
     sections = [page.section(table.title, _html_table(table), table.note) for table in found]
-    sections += [page.section(_caption(name), page.image(png, "image/png")) for name, (png, _) in drawn.items()]
+    sections += [
+        page.section(_caption(name), page.image(png, "image/png")) for name, (png, _) in drawn.items()
+    ]
     sections.append(page.section("Runs", _html_table(_run_table(runs))))
     commands = "\n".join(html.escape(run["command"]) for run in runs)
     sections.append(page.section("Commands", f'<pre style="white-space:pre-wrap">{commands}</pre>'))
@@ -158,8 +159,3 @@ def _caption(name: str) -> str:
     if name in _CAPTIONS:
         return _CAPTIONS[name]
     return tables.EXPERIMENTS[name].title
-
-
-def load_json(path: Path) -> tables.Collected:
-    """Reads results.json."""
-    return json.loads(path.read_text(encoding="utf-8"))
