@@ -76,6 +76,9 @@ def reproduce(
         print(result["stopped"] or f"{result['seconds']['all']:.0f} s", flush=True)
         written.write()
     written.write()
+    others = results.of_other_settings(training_of(row, seed, checksums) for row in rows for seed in seeds)
+    if others:
+        print(f"not shown, because settings, crops or seeds are others: {', '.join(others)}")
     print(f"wrote {base / 'results.md'}, {base / 'results.json'} and {output / 'results.html'}")
 
 

@@ -159,12 +159,13 @@ def test_only_what_was_run_is_reported_and_hand_written_text_is_kept(finished, t
     assert text.count("| not run |") >= len(grid.rows()) - 1
     assert run(tmp_path, "--report") == 0
     again = (tmp_path / "results.md").read_text()
+    assert "not shown" not in capsys.readouterr().out
     assert again.count("What was tried.") == 1
     assert again.count("0 networks trained") == 1
 
 
 def test_an_interrupted_network_goes_on_and_ends_alike(finished, tmp_path, monkeypatch):
-    (tmp_path / "first").symlink_to(finished / "first")
+    first = f"--first={finished / 'first'}"
     advance, seen = Logs.advance, []
 
     def stop_at_third(logs):
@@ -175,11 +176,11 @@ def test_an_interrupted_network_goes_on_and_ends_alike(finished, tmp_path, monke
 
     monkeypatch.setattr(Logs, "advance", stop_at_third)
     with pytest.raises(SystemExit):
-        run(tmp_path, "--seeds=0", "--only=fig3")
+        run(tmp_path, "--seeds=0", "--only=fig3", first)
     assert load(tmp_path) == {}
     # Another row asks for the same network.
     monkeypatch.setattr(grid, "blocks", lambda: [[BASELINE]])
-    assert run(tmp_path, "--seeds=0") == 0
+    assert run(tmp_path, "--seeds=0", first) == 0
     assert len(seen) == 4  # three steps before, one after
     (result,) = load(tmp_path).values()
     expected = load(finished)["table1-baseline-s1.0.json"]
@@ -194,6 +195,9 @@ def test_a_network_is_known_by_its_settings(finished):
     }
     assert results.find(training_of(MCSS, 0, checksums)) is not None
     assert results.find(training_of(MCSS, 1, checksums)) is None
+    others = results.of_other_settings([training_of(row, 0, checksums) for row in (MCSS, BASELINE)])
+    assert "table1-mcss-s1.0.json" not in others
+    assert len(others) == 3
     changed = Row("table1", "MCSS", "S1", "tiny", TINY | {"loss.margin": 0.5})
     assert results.find(training_of(changed, 0, checksums)) is None
     assert results.find(training_of(MCSS, 0, checksums | {"first": "other pixels"})) is None

@@ -7,7 +7,9 @@ from typing import Any
 
 import cv2
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from mcss_tf.data.dataset import PreparedDataset
 from mcss_tf.evaluation.figures import distance_matrix
@@ -131,14 +133,16 @@ def _curves(
         every = max(1, len(x) // 10)
         axes.errorbar(
             x, y, yerr=spread if spread.any() else None, label=name, capsize=3, linewidth=1.6, markersize=5,
-            markevery=every, **_STYLES[place % len(_STYLES)],
+            markevery=every, errorevery=every, **_STYLES[place % len(_STYLES)],
         )  # fmt: skip
     if ticks:
         axes.set_xticks(range(len(ticks)), ticks)
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel(across)
     axes.set_ylabel(up)
     _calm(axes)
-    axes.legend(frameon=False, fontsize=8)
+    figure.legend(loc="outside upper center", ncols=2, frameon=False, fontsize=8)
     rows = [["line", across, up, "standard deviation over seeds"]]
     for name, line in lines.items():
         rows += [[name, ticks[int(x)] if ticks else x, *rest] for x, *rest in line]
@@ -158,7 +162,7 @@ def _ablation(methods: Mapping[str, Any]) -> tuple[bytes, str]:
     axes.set_yticks(range(len(names)), reversed(names))
     axes.set_ylim(-0.6, len(names) - 0.2)
     axes.margins(x=0.15)
-    axes.set_xlabel("N-MPJPE on the subject held out (mm)")
+    axes.set_xlabel("N-MPJPE on the subjects held out (mm)")
     _calm(axes)
     return _png(figure), _csv(rows)
 
@@ -172,21 +176,17 @@ def _map(content: Mapping[str, Any]) -> tuple[bytes, str]:
         shades = np.linspace(0.05, 0.9, len(np.unique(groups)))
         for number, (group, shade) in enumerate(zip(np.unique(groups), shades, strict=True)):
             inside = groups == group
-            colour = _cividis(shade)
+            colour = colormaps["cividis"](shade)
             axes.scatter(x[inside], y[inside], 9, color=colour, marker=_MARKERS[number % len(_MARKERS)])
         silhouette = content["silhouette"][name]
         shown = "–" if silhouette is None else f"{silhouette:.2f}"
         axes.set_title(f"by {'pose cluster' if name == 'pose' else name}: silhouette {shown}", fontsize=10)
         axes.set_xticks([])
         axes.set_yticks([])
+        axes.set_xlabel("t-SNE, first axis", fontsize=8)
+        axes.set_ylabel("t-SNE, second axis", fontsize=8)
     names = ("x", "y", "pose", "subject", "view")
     return _png(figure), _csv([names, *zip(*(content[name] for name in names), strict=True)])
-
-
-def _cividis(shade: float) -> Any:
-    from matplotlib import colormaps
-
-    return colormaps["cividis"](shade)
 
 
 def _retrieval_rows(rows: Sequence[Mapping[str, Any]], dataset: PreparedDataset) -> tuple[bytes, str]:

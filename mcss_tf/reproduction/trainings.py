@@ -7,7 +7,7 @@ import hashlib
 import importlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +145,11 @@ class Results:
         files.write_json(path, result)
         self._found[path] = self._known[training.key] = result
         return path
+
+    def of_other_settings(self, trainings: Iterable[Training]) -> list[str]:
+        """Returns the names of files that hold none of these networks, such as those of earlier settings."""
+        used = {id(self.find(training)) for training in trainings}
+        return [path.name for path, result in self._found.items() if id(result) not in used]
 
     def _is_of(self, result: dict[str, Any], training: Training) -> bool:
         start = training.start and training.start.key
