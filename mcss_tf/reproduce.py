@@ -64,9 +64,9 @@ def reproduce(
     written = Report(rows, seeds, checksums, rooms, results, base, output / "results.html")
     wanted = _wanted(chosen, seeds, checksums)
     runner = Runner(output / "runs", rooms, results)
-    todo = [] if report else [w for w in wanted if runner.missing(w[0], w[1])]
+    todo = [w for w in wanted if runner.missing(w[0], w[1])]
     print(f"{len(wanted)} networks, {len(wanted) - len(todo)} of them finished", flush=True)
-    for number, (training, measures, of) in enumerate(todo, start=1):
+    for number, (training, measures, of) in enumerate([] if report else todo, start=1):
         results.refresh()
         if not runner.missing(training, measures):
             continue  # another process has done it meanwhile

@@ -159,7 +159,9 @@ def test_only_what_was_run_is_reported_and_hand_written_text_is_kept(finished, t
     assert text.count("| not run |") >= len(grid.rows()) - 1
     assert run(tmp_path, "--report") == 0
     again = (tmp_path / "results.md").read_text()
-    assert "not shown" not in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "not shown" not in printed
+    assert "networks, 0 of them finished" in printed
     assert again.count("What was tried.") == 1
     assert again.count("0 networks trained") == 1
 
