@@ -30,6 +30,14 @@ ABLATIONS: dict[str, tuple[str, dict[str, dict[str, Any]]]] = {
         }
         for num in (22, 66, 128) for rate in (1e-3, 3e-4)
     }),
+    "softmax": ("Weight and temperature of the smooth loss over all negatives", {
+        "0": {"loss.softmax_weight": 0.0},
+        "0.25": {"loss.softmax_weight": 0.25},
+        "0.5": {"loss.softmax_weight": 0.5},
+        "1": {"loss.softmax_weight": 1.0},
+        "0.5, temperature 0.05": {"loss.softmax_weight": 0.5, "loss.temperature": 0.05},
+        "0.5, temperature 0.2": {"loss.softmax_weight": 0.5, "loss.temperature": 0.2},
+    }),
     "squared": ("Distances squared or not", {
         "squared": {"loss.squared": True}, "not squared": {"loss.squared": False},
     }),

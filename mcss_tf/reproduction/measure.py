@@ -68,7 +68,12 @@ def _pose(images: EmbeddedSplit) -> dict[str, Any] | None:
     posed = images.take(images.has_pose)
     if images.predicted_mm is None or not len(posed):
         return None
-    return pose_metrics(posed.predicted_mm, posed.pose_mm, posed.pose_mask, posed.action)
+    distance = np.linalg.norm(posed.predicted_mm - posed.pose_mm, axis=-1) * posed.pose_mask
+    return {
+        **pose_metrics(posed.predicted_mm, posed.pose_mm, posed.pose_mask, posed.action),
+        # In skeleton order without the root.
+        "per_joint_mm": (distance.sum(0) / np.maximum(posed.pose_mask.sum(0), 1)).astype(float).tolist(),
+    }
 
 
 def _of_camera(images: EmbeddedSplit, camera: int, max_queries: int) -> dict[str, Any]:
@@ -76,7 +81,7 @@ def _of_camera(images: EmbeddedSplit, camera: int, max_queries: int) -> dict[str
     is_own = images.camera == camera
     pose = _pose(images.take(is_own)) or {}
     return {
-        "pose": {name: value for name, value in pose.items() if name != "per_action"},
+        "pose": {name: value for name, value in pose.items() if not name.startswith("per_")},
         "retrieval": mean_pa_mpjpe(images, max_queries, is_query=is_own),
     }
 
