@@ -140,6 +140,9 @@ def main(argv: Sequence[str]) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"stopped: {error}; the same command goes on", file=sys.stderr)
+        return 1
     return 0
 
 
