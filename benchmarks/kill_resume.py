@@ -23,9 +23,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 from absl import app, flags
 
-import mcss_tf.startup  # noqa: F401
+import mcss_tf.startup  # noqa: F401  (before TensorFlow is imported)
 from configs import lifting
 from mcss_tf import files, methods
 from mcss_tf.data.dataset import PreparedDataset
@@ -83,6 +84,7 @@ class Trial:
             kills += self._run_with_kills(self._folder / f"run{runs}", duration_s, FLAGS.kills - kills)
             self._compare(self._folder / f"run{runs}", reference)
             runs += 1
+            print(f"{kills} kills, {runs} runs, {len(self._failures)} failures", file=sys.stderr)
         lost = np.array(self._lost)
         return {
             "kills": kills,
@@ -185,6 +187,8 @@ class Trial:
             self._set_step(self_._step)
 
         logs.Logs.advance = count
+        # One core is what a trial that runs beside other work takes.
+        tf.config.threading.set_intra_op_parallelism_threads(1)
         config = lifting.get_config()
         config.batch_size, config.model.width, config.model.num_blocks = 16, 32, 1
         config.train.steps, config.train.log_every = FLAGS.steps, LOG_EVERY

@@ -20,6 +20,7 @@ from absl import app, flags
 import mcss_tf
 import mcss_tf.startup
 from mcss_tf import files
+from mcss_tf.data.damage import named_faults, print_skipped
 from mcss_tf.data.dataset import SPLITS, PreparedDataset
 from mcss_tf.errors import InputError
 from mcss_tf.evaluation import lifted
@@ -42,6 +43,7 @@ def evaluate(
     seed: int = 0,
     batch_size: int = 64,
     baseline: str | Path | None = None,
+    on_bad_record: str = "fail",
 ) -> dict[str, Any]:
     """Measures a finished run on a split, writes metrics and report beside it, prints the tables.
 
@@ -53,6 +55,7 @@ def evaluate(
         seed: of the drawn queries.
         batch_size: images per step; changes speed and memory only.
         baseline: workdir of another run, evaluated on the same split, whose numbers are shown beside.
+        on_bad_record: "fail", or "skip": damaged records are counted in the metrics file and left out.
 
     Returns:
         The content of the metrics file.
@@ -61,7 +64,8 @@ def evaluate(
         InputError: no such run or dataset, an unfinished run, an empty split, another skeleton, or a
             baseline that was not evaluated on this split.
     """
-    dataset = PreparedDataset.load(data, require=(split,))
+    dataset = PreparedDataset.load(data, require=(split,), on_bad_record=on_bad_record)
+    print_skipped(dataset)
     run = load_run(workdir)
     suffix = _suffix(run, dataset, split)
     if run.config.method == "refinement":
@@ -71,7 +75,8 @@ def evaluate(
     if run.config.method == "lifting":
         return _evaluate_lifting(run, Path(workdir), dataset, split, suffix, beside)
     target = run.config.labels.get("target", "canonical")
-    images = embed(run.model, dataset, split, batch_size, target)
+    with named_faults(dataset):
+        images = embed(run.model, dataset, split, batch_size, target)
     metrics = {
         "evaluated": {**_describe(workdir, run, dataset, split, images), "target": target},
         **measure(images, len(dataset.cameras), max_queries, seed),
@@ -104,6 +109,7 @@ def _evaluate_refinement(
             "dataset_checksum": dataset.checksum,
             "is_training_dataset": _is_training_dataset(run, dataset),
             "split": split,
+            "num_skipped_records": len(dataset.skipped),
             "mcss_tf": mcss_tf.__version__,
         },
         **measure_refinement(run.model, run.config, dataset, split, batch_size),
@@ -186,6 +192,7 @@ def _describe(
         "num_instants": len(np.unique(images.row)),
         "num_posed_images": int(images.has_pose.sum()),
         "joints": [dataset.skeleton.joint_names[joint] for joint in dataset.skeleton.non_root],
+        "num_skipped_records": len(dataset.skipped),
         "mcss_tf": mcss_tf.__version__,
     }
 
@@ -217,7 +224,7 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-_FLAG_NAMES = ("workdir", "data", "split", "max_queries", "seed", "batch_size", "baseline")
+_FLAG_NAMES = ("workdir", "data", "split", "max_queries", "seed", "batch_size", "baseline", "on_bad_record")
 
 if __name__ == "__main__":
     flags.DEFINE_string("workdir", None, "Folder of the finished run.", required=True)
@@ -227,4 +234,7 @@ if __name__ == "__main__":
     flags.DEFINE_integer("seed", 0, "Of the drawn queries.")
     flags.DEFINE_integer("batch_size", 64, "Images per step; speed and memory only.", lower_bound=1)
     flags.DEFINE_string("baseline", None, "Workdir of an evaluated run to show beside.")
+    flags.DEFINE_enum(
+        "on_bad_record", "fail", ("fail", "skip"), "Damaged records stop it, or are counted and left out."
+    )
     app.run(main)

@@ -5,9 +5,16 @@ import hashlib
 import json
 import os
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
+
+import numpy as np
+
+from mcss_tf.errors import InputError
+
+MAX_NPZ_BYTES = 2**32  # unpacked
 
 
 @contextlib.contextmanager
@@ -41,6 +48,34 @@ def write_text(path: str | Path, text: str) -> None:
 def write_json(path: str | Path, value: Any) -> None:
     """Writes `value` to `path` as indented JSON, atomically."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def load_npz(path: str | Path, what: str) -> dict[str, np.ndarray]:
+    """Reads all arrays of an .npz from anywhere: nothing is unpickled, and nothing unpacks beyond 4 GiB.
+
+    Args:
+        path: of the file.
+        what: what it is called in messages.
+
+    Raises:
+        InputError: it is no .npz, damaged, holds objects, or is too large.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            num_bytes = sum(member.file_size for member in archive.infolist())
+        if num_bytes > MAX_NPZ_BYTES:
+            raise ValueError(f"{num_bytes} bytes when unpacked, more than {MAX_NPZ_BYTES}")
+        with np.load(path, allow_pickle=False) as arrays:
+            content = {name: arrays[name] for name in arrays.files}
+        strange = [name for name, array in content.items() if not isinstance(array, np.ndarray)]
+        if strange:
+            raise ValueError(f"{strange[0]} is no array")
+        return content
+    except Exception as error:  # zipfile, zlib and NumPy raise a dozen kinds on damaged bytes
+        raise InputError(
+            f"{what} must be a NumPy archive of plain arrays. Received: {path} "
+            f"({type(error).__name__}: {error}). Write it again with numpy.savez."
+        ) from error
 
 
 def sha256(path: str | Path) -> str:

@@ -11,6 +11,7 @@ from ml_collections import config_flags
 
 import mcss_tf.startup  # noqa: F401  (before TensorFlow is imported)
 from mcss_tf import methods
+from mcss_tf.data.damage import named_faults, print_skipped
 from mcss_tf.data.dataset import PreparedDataset
 from mcss_tf.errors import InputError
 from mcss_tf.training import device
@@ -27,6 +28,9 @@ config_flags.DEFINE_config_file(
 )
 flags.DEFINE_string("data", None, "Folder of the prepared dataset.")
 flags.DEFINE_string("workdir", None, "Folder of the run; an unfinished run in it is resumed.")
+flags.DEFINE_enum(
+    "on_bad_record", "fail", ("fail", "skip"), "Damaged records stop the run, or are counted and left out."
+)
 flags.DEFINE_integer("keep", 2, "Checkpoints that stay on disk.", lower_bound=1)
 flags.DEFINE_bool("deterministic", False, "The same weights on every rerun; slower (docs/reliability.md).")
 flags.DEFINE_string("profile", "", "Steps whose profile TensorBoard shows, e.g. 100:110.")
@@ -64,7 +68,8 @@ def _train() -> int:
 def _train_as_chief(strategy: Any, profile: range | None) -> int:
     """Trains, alone or with others, in the workdir."""
     with Lock(Path(FLAGS.workdir) / "lock") as lock:
-        dataset = PreparedDataset.load(FLAGS.data, require=("train",))
+        dataset = PreparedDataset.load(FLAGS.data, require=("train",), on_bad_record=FLAGS.on_bad_record)
+        print_skipped(dataset)
         method = methods.get(FLAGS.config, dataset)
         workdir = open_workdir(FLAGS.workdir, FLAGS.config, dataset, sys.argv)
         if workdir.is_finished():
@@ -72,18 +77,20 @@ def _train_as_chief(strategy: Any, profile: range | None) -> int:
             return 0
         if lock.taken_over:
             print(f"{workdir.path} was left by {lock.taken_over}")
-        train(method, FLAGS.config, workdir, keep=FLAGS.keep, profile=profile, strategy=strategy)
+        with named_faults(dataset):
+            train(method, FLAGS.config, workdir, keep=FLAGS.keep, profile=profile, strategy=strategy)
     print(f"wrote {workdir.model}")
     return 0
 
 
 def _train_beside_chief(strategy: Any) -> int:
     """Trains as one worker of several, leaving nothing in the workdir."""
-    dataset = PreparedDataset.load(FLAGS.data, require=("train",))
+    # With the chief's flag: what is left out must be the same for all.
+    dataset = PreparedDataset.load(FLAGS.data, require=("train",), on_bad_record=FLAGS.on_bad_record)
     method = methods.get(FLAGS.config, dataset)
     shared = Workdir(Path(FLAGS.workdir))
     if not shared.is_finished():
-        with tempfile.TemporaryDirectory(prefix="mcss_tf_worker_") as own:
+        with tempfile.TemporaryDirectory(prefix="mcss_tf_worker_") as own, named_faults(dataset):
             train(method, FLAGS.config, Workdir(Path(own)), strategy=strategy, resume_from=shared)
     return 0
 

@@ -287,7 +287,10 @@ def _load_image(
 
 def _decode(jpeg: tf.Tensor, *, image_size: int, crop_size: int) -> tf.Tensor:
     """Returns uint8 [S, S, 3]."""
-    image = tf.io.decode_jpeg(jpeg, channels=3, dct_method="INTEGER_ACCURATE")
+    # The header is read first: one that claims 65,535 pixels a side would take 12 GB to decode.
+    size = tf.io.extract_jpeg_shape(jpeg)
+    with tf.control_dependencies([tf.debugging.assert_equal(size, [crop_size, crop_size, 3], "not a crop")]):
+        image = tf.io.decode_jpeg(jpeg, channels=3, dct_method="INTEGER_ACCURATE")
     image = tf.ensure_shape(image, [crop_size, crop_size, 3])
     if image_size == crop_size:
         return image

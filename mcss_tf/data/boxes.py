@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mcss_tf import files
 from mcss_tf.data import keypoints_io, motion, tracking
 from mcss_tf.data.video import VideoInfo
 from mcss_tf.errors import InputError
@@ -106,11 +107,11 @@ def read_box_file(path: Path, cameras: tuple[str, ...], num_frames: dict[str, in
     Raises:
         InputError: if cameras or frames are missing, or a box is not x0 < x1, y0 < y1.
     """
+    arrays = files.load_npz(path, "boxes.npz")
     try:
-        with np.load(path) as arrays:
-            boxes_px = np.asarray(arrays["boxes"], float)
-            names = [str(name) for name in arrays["cameras"]] if "cameras" in arrays else list(cameras)
-    except (OSError, ValueError, KeyError) as error:
+        boxes_px = np.asarray(arrays["boxes"], float)
+        names = [str(name) for name in arrays["cameras"]] if "cameras" in arrays else list(cameras)
+    except (ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"boxes.npz must hold `boxes` [cameras, frames, 4]. Received: {path} ({error}). Write it again."
         ) from error

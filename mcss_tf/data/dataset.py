@@ -2,10 +2,10 @@
 
 import collections
 import dataclasses
-import json
 import os
 import threading
 import weakref
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 
 from mcss_tf import files
+from mcss_tf.data import damage, integrity
 from mcss_tf.errors import InputError
 from mcss_tf.geometry.cameras import Camera
 from mcss_tf.geometry.skeleton import Skeleton
 
-SCHEMA_VERSION = 1
 SPLITS = ("train", "test")
 VALIDATION = "validation"  # part of the train split that a run holds out; see `data.validation`
+LEFT_OUT = -1  # in `Index.split`: damaged, and in no split
 MAX_CAMERAS = 64  # bits of `Index.view_mask`
 _MAX_OPEN_SHARDS = 128
 
@@ -43,6 +44,8 @@ class Index:
         image_length: int32 [N, C], its length; 0 where camera c has no image of this instant.
         canonical_mm: float32 [N, J, 3], Eq. 3; 0 where undefined or not observed.
         joint_mask: float32 [N, J], 1 where `canonical_mm` is a label.
+        crc32: uint32 [N], of the serialized Example; None in datasets of earlier versions.
+        image_crc32: uint32 [N, C], of the JPEG of camera c; None likewise.
     """
 
     shard: np.ndarray
@@ -59,6 +62,8 @@ class Index:
     image_length: np.ndarray
     canonical_mm: np.ndarray
     joint_mask: np.ndarray
+    crc32: np.ndarray | None = None
+    image_crc32: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.shard)
@@ -87,6 +92,8 @@ class PreparedDataset:
         subjects: names of the subjects; the position is the subject id.
         sequences: entries of `dataset.json`; the position is the sequence id.
         checksum: SHA-256 of `dataset.json`, which itself holds the checksums of all other files.
+        skipped: what is wrong with each record that was left out.
+        faults: what was found wrong while reading.
     """
 
     def __init__(self, path: Path, metadata: dict[str, Any], index: Index, checksum: str):
@@ -102,34 +109,66 @@ class PreparedDataset:
         self.sequences: list[dict[str, Any]] = metadata["sequences"]
         self._shard_paths = [path / shard["path"] for shard in metadata["shards"]]
         self._descriptors = _Descriptors(_MAX_OPEN_SHARDS)
+        self.skipped: list[str] = []
+        self.faults: list[InputError] = []
 
     @classmethod
-    def load(cls, path: str | Path, require: Sequence[str] = ()) -> "PreparedDataset":
+    def load(
+        cls, path: str | Path, require: Sequence[str] = (), on_bad_record: str = "fail"
+    ) -> "PreparedDataset":
         """Opens a prepared dataset and checks that it is whole.
 
         Checked are the schema version, that every shard is there in its full size, and the checksum of the
-        index; `verify` reads the shards too.
+        index; a record's checksum when it is read; `verify` reads the shards too.
 
         Args:
             path: the folder that `prepare` wrote.
             require: splits that must not be empty.
+            on_bad_record: "fail", or "skip", which reads every record first and leaves the damaged ones out
+                of the splits: `skipped` says which.
 
         Raises:
             InputError: if a file is missing, damaged or of another version, or a required split is empty.
         """
         path = Path(path)
-        metadata, checksum = _load_metadata(path / "dataset.json")
-        for shard in metadata["shards"]:
-            _check_shard_size(path / shard["path"], shard["bytes"])
-        index = _load_index(path / "index.npz", metadata["index_sha256"])
-        dataset = cls(path, metadata, index, checksum)
+        metadata, checksum = integrity.load_metadata(path / "dataset.json")
+        if on_bad_record == "fail":
+            for shard in metadata["shards"]:
+                integrity.check_shard_size(path / shard["path"], shard["bytes"])
+        optional = {field.name for field in dataclasses.fields(Index) if field.default is None}
+        index = Index(**integrity.load_index_arrays(path / "index.npz", metadata, optional))
+        try:
+            dataset = cls(path, metadata, index, checksum)
+            for sequence in range(len(dataset.sequences)):
+                dataset.calibration(sequence)
+        except (TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise InputError(
+                f"{path / 'dataset.json'} must be as `prepare` writes it. Received: {error}. "
+                "Copy the dataset again or run `prepare` again."
+            ) from error
+        if on_bad_record == "skip":
+            dataset = dataset.without_damage()
         for split in require:
             dataset.require(split)
         return dataset
 
     def with_index(self, index: Index) -> "PreparedDataset":
         """Returns the same dataset seen through another index of the same records."""
-        return PreparedDataset(self.path, self.metadata, index, self.checksum)
+        other = PreparedDataset(self.path, self.metadata, index, self.checksum)
+        other.skipped, other.faults = self.skipped, self.faults
+        return other
+
+    def without_damage(self) -> "PreparedDataset":
+        """Returns the dataset without the records that are damaged, which `skipped` then names.
+
+        Every record is read and every image decoded: a minute for some hundred thousand images.
+        """
+        bad = dict(damage.find_damage(self))
+        split = self.index.split.copy()
+        split[list(bad)] = LEFT_OUT
+        dataset = self.with_index(dataclasses.replace(self.index, split=split))
+        dataset.skipped = list(bad.values())
+        return dataset
 
     def without_cameras(self, names: Sequence[str]) -> "PreparedDataset":
         """Returns the same dataset without the images of some cameras; nothing on disk changes.
@@ -169,18 +208,29 @@ class PreparedDataset:
         return stored and {name: Camera(name=name, **fields) for name, fields in stored.items()}
 
     def read(self, rows: Sequence[int] | np.ndarray) -> list[bytes]:
-        """Returns the serialized Examples of `rows`; see `records.decode_instant`."""
+        """Returns the serialized Examples of `rows`; see `records.decode_instant`.
+
+        Raises:
+            InputError: if one cannot be read or is not what was written; names file and record.
+        """
         index = self.index
-        return [self._pread(r, int(index.offset[r]), int(index.length[r])) for r in rows]
+        records = []
+        for row in rows:
+            data = self._pread(row, int(index.offset[row]), int(index.length[row]))
+            if index.crc32 is not None and zlib.crc32(data) != index.crc32[row]:
+                raise self._fault(row, "other bytes than were written")
+            records.append(data)
+        return records
 
     def read_images(self, rows: np.ndarray, cameras: np.ndarray) -> list[bytes]:
         """Returns one JPEG per pair of a row and a camera id, reading nothing but that image.
 
         Raises:
-            InputError: if a camera did not see its instant.
+            InputError: if a camera did not see its instant, or an image cannot be read or is not what was
+                written; names file and record.
         """
         index = self.index
-        images = []
+        found = []
         for row, camera in zip(rows, cameras, strict=True):
             length = int(index.image_length[row, camera])
             if not length:
@@ -188,8 +238,17 @@ class PreparedDataset:
                     "An image can only be read of a camera that saw the instant. "
                     f"Received: row={row}, camera={self.cameras[camera]!r}."
                 )
-            images.append(self._pread(row, int(index.offset[row] + index.image_offset[row, camera]), length))
-        return images
+            image = self._pread(row, int(index.offset[row] + index.image_offset[row, camera]), length)
+            if index.image_crc32 is not None and zlib.crc32(image) != index.image_crc32[row, camera]:
+                raise self._fault(row, f"other bytes than were written for camera {self.cameras[camera]}")
+            found.append(image)
+        return found
+
+    def name_record(self, row: int) -> str:
+        """Returns the file of a record and its number in it, for messages."""
+        index, shard = self.index, self.index.shard[row]
+        number = int((index.offset[index.shard == shard] < index.offset[row]).sum())
+        return f"{self._shard_paths[shard]}, record {number} (frame {index.frame[row]})"
 
     def verify(self) -> None:
         """Reads every shard and compares its SHA-256 with the one taken when it was written.
@@ -206,15 +265,23 @@ class PreparedDataset:
                 )
 
     def _pread(self, row: int, offset: int, length: int) -> bytes:
-        path = self._shard_paths[self.index.shard[row]]
-        descriptor = self._descriptors.get(path)
-        data = os.pread(descriptor.number, length, offset)
+        try:
+            descriptor = self._descriptors.get(self._shard_paths[self.index.shard[row]])
+            data = os.pread(descriptor.number, length, offset)
+        except OSError as error:
+            raise self._fault(row, f"{type(error).__name__}: {error.strerror}") from error
         if len(data) != length:
-            raise InputError(
-                f"{path} must hold {length} bytes at offset {offset}. Received: {len(data)} bytes. "
-                "The file was cut after the dataset was opened; copy the dataset again."
-            )
+            raise self._fault(row, f"{len(data)} of {length} bytes at offset {offset}")
         return data
+
+    def _fault(self, row: int, what: str) -> InputError:
+        """Returns the error, and keeps it: what is raised inside tf.data arrives as text in another one."""
+        error = InputError(
+            f"{self.name_record(row)} must be as it was written. Received: {what}. "
+            "Copy the dataset again or run `prepare` again, or leave it out: --on_bad_record=skip."
+        )
+        self.faults.append(error)
+        return error
 
 
 def camera_to_json(camera: Camera) -> dict[str, Any]:
@@ -248,45 +315,3 @@ class _Descriptor:
     def __init__(self, path: Path):
         self.number = os.open(path, os.O_RDONLY)
         weakref.finalize(self, os.close, self.number)
-
-
-def _load_metadata(path: Path) -> tuple[dict[str, Any], str]:
-    """Returns the content of `dataset.json` and its checksum."""
-    if not path.is_file():
-        raise InputError(
-            f"A prepared dataset holds dataset.json, which is written last. Received: {path.parent}, "
-            "without it. Run `python -m mcss_tf.prepare` into that folder (again, if it was interrupted)."
-        )
-    try:
-        metadata = json.loads(path.read_text(encoding="utf-8"))
-        version = metadata["schema_version"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{path} must be JSON with a schema_version. Received: {error!r}. Run `prepare` again."
-        ) from error
-    if version != SCHEMA_VERSION:
-        raise InputError(
-            f"This version of mcss_tf reads datasets of schema_version {SCHEMA_VERSION}. "
-            f"Received: schema_version={version!r} in {path}. Run `prepare` again with this version."
-        )
-    return metadata, files.sha256(path)
-
-
-def _check_shard_size(path: Path, num_bytes: int) -> None:
-    received = f"{path.stat().st_size} bytes" if path.is_file() else "no such file"
-    if received != f"{num_bytes} bytes":
-        raise InputError(
-            f"{path} must have {num_bytes} bytes, as dataset.json says. Received: {received}. "
-            "Copy the dataset again or run `prepare` again."
-        )
-
-
-def _load_index(path: Path, sha256: str) -> Index:
-    received = files.sha256(path) if path.is_file() else "no such file"
-    if received != sha256:
-        raise InputError(
-            f"{path} must have the sha256 {sha256}, as dataset.json says. Received: {received}. "
-            "Copy the dataset again or run `prepare` again."
-        )
-    with np.load(path) as arrays:
-        return Index(**{field.name: arrays[field.name] for field in dataclasses.fields(Index)})

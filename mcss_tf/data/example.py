@@ -2,12 +2,15 @@
 
 import dataclasses
 import struct
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
 import cv2
 import numpy as np
 import tensorflow as tf
+
+from mcss_tf.data.images import decode_image
 
 _NAMES = ("subject", "sequence", "action")
 
@@ -91,7 +94,7 @@ def decode_instant(data: bytes, with_images: bool = True) -> dict[str, Any]:
     decoded["time_s"] = feature["time_s"].float_list.value[0]
     decoded["cameras"] = [name.decode() for name in feature["cameras"].bytes_list.value]
     jpegs = feature["images"].bytes_list.value if with_images else ()
-    decoded["images"] = [_decode_jpeg(image) for image in jpegs]
+    decoded["images"] = [decode_image(image, "an image of the record") for image in jpegs]
     num_views = len(decoded["cameras"])
     shapes = {
         "boxes_px": (num_views, 4),
@@ -113,12 +116,14 @@ def locate_images(
     """Returns where each camera's JPEG lies within the Example, so that one image can be read alone."""
     offsets = np.zeros(len(all_cameras), np.int32)
     lengths = np.zeros(len(all_cameras), np.int32)
+    checksums = np.zeros(len(all_cameras), np.uint32)
     for camera, jpeg in zip(cameras, jpegs, strict=True):
         column = list(all_cameras).index(camera)
         # The length prefix belongs to the match: a JPEG alone could be the start of a longer field.
         offsets[column] = data.index(_varint(len(jpeg)) + jpeg) + len(_varint(len(jpeg)))
         lengths[column] = len(jpeg)
-    return {"image_offset": offsets, "image_length": lengths}
+        checksums[column] = zlib.crc32(jpeg)
+    return {"image_offset": offsets, "image_length": lengths, "image_crc32": checksums}
 
 
 def encode_jpeg(image: np.ndarray, quality: int) -> bytes:
@@ -128,10 +133,6 @@ def encode_jpeg(image: np.ndarray, quality: int) -> bytes:
     if not is_encoded:
         raise ValueError(f"OpenCV could not encode an image of shape {image.shape}")
     return data.tobytes()
-
-
-def _decode_jpeg(data: bytes) -> np.ndarray:
-    return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
 
 
 def _varint(value: int) -> bytes:

@@ -15,36 +15,18 @@ import mcss_tf
 from mcss_tf import files
 from mcss_tf.data.dataset import (
     MAX_CAMERAS,
-    SCHEMA_VERSION,
     SPLITS,
     Index,
     PreparedDataset,
     camera_to_json,
 )
+from mcss_tf.data.integrity import DTYPES, SCHEMA_VERSION, content_sha256
 from mcss_tf.errors import InputError
 from mcss_tf.geometry.skeleton import Skeleton
 
 if TYPE_CHECKING:
     from mcss_tf.data.sources.base import SequenceSpec
     from mcss_tf.geometry.cameras import Camera
-
-
-_DTYPES = {
-    "shard": np.int32,
-    "offset": np.int64,
-    "length": np.int32,
-    "subject": np.int32,
-    "sequence": np.int32,
-    "split": np.int8,
-    "frame": np.int64,
-    "time_s": np.float64,
-    "view_mask": np.uint64,
-    "has_pose": np.bool_,
-    "image_offset": np.int32,
-    "image_length": np.int32,
-    "canonical_mm": np.float32,
-    "joint_mask": np.float32,
-}
 
 
 @dataclasses.dataclass
@@ -135,6 +117,7 @@ def finish_dataset(
         "images_sha256": hashlib.sha256("".join(r.images_sha256 for r in results).encode()).hexdigest(),
         "notes": list(notes),
     }
+    metadata["content_sha256"] = content_sha256(metadata)
     files.write_json(output / "dataset.json", metadata)
     return PreparedDataset.load(output)
 
@@ -149,18 +132,27 @@ def _build_index(results: list[SequenceResult], subjects: list[str], cameras: li
         for row in sorted(
             result.rows, key=lambda row: shard_of[row["split"]]
         ):  # stable: order within a shard
-            for name in ("offset", "length", "frame", "time_s", "has_pose", "canonical_mm", "joint_mask"):
+            for name in (
+                "offset",
+                "length",
+                "frame",
+                "time_s",
+                "has_pose",
+                "canonical_mm",
+                "joint_mask",
+                "crc32",
+            ):
                 columns[name].append(row[name])
             columns["shard"].append(shard_of[row["split"]])
             columns["subject"].append(subjects.index(result.spec.subject))
             columns["sequence"].append(sequence)
             columns["split"].append(SPLITS.index(row["split"]))
             columns["view_mask"].append(sum(1 << c for c, s in zip(ids, row["is_seen"], strict=True) if s))
-            for name in ("image_offset", "image_length"):
-                values = np.zeros(len(cameras), np.int32)
+            for name in ("image_offset", "image_length", "image_crc32"):
+                values = np.zeros(len(cameras), DTYPES[name])
                 values[ids] = row[name]
                 columns[name].append(values)
-    return Index(**{name: np.array(columns[name], dtype) for name, dtype in _DTYPES.items()})
+    return Index(**{name: np.array(columns[name], dtype) for name, dtype in DTYPES.items()})
 
 
 def _describe_sequence(result: SequenceResult, calibrations: Mapping) -> dict[str, Any]:

@@ -99,13 +99,7 @@ def write_npz(
 
 
 def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    try:
-        with np.load(path) as arrays:
-            values = {key: arrays[key] for key in arrays.files}
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"poses.npz must be a NumPy archive. Received: {path} ({error}). Write it again."
-        ) from error
+    values = files.load_npz(path, "poses.npz")
     missing, unknown = _NPZ_KEYS - {"up_axis"} - set(values), set(values) - _NPZ_KEYS
     if missing or unknown:
         raise InputError(

@@ -1,6 +1,7 @@
 """Writes the records of a prepared dataset: one per instant, one shard per sequence and split."""
 
 import hashlib
+import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -99,6 +100,7 @@ class _Writer:
         data = encode_instant(instant, jpegs, canonical_mm if has_pose else None)
         row = self.shards.write(instant.split, data)
         row.update(frame=int(instant.frame), time_s=float(instant.time_s), has_pose=has_pose)
+        row.update(crc32=zlib.crc32(data))
         row.update(canonical_mm=canonical_mm, joint_mask=joint_mask)
         row.update(is_seen=[camera in instant.cameras for camera in spec.cameras])
         row.update(locate_images(data, instant.cameras if jpegs else (), jpegs, spec.cameras))

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import av
-import cv2
 import numpy as np
 
 from mcss_tf.data import crops, planes, video_header
+from mcss_tf.data.images import read_image
 from mcss_tf.data.video_header import VideoInfo
 from mcss_tf.errors import InputError
 
@@ -93,7 +93,7 @@ def frame_times_s(path: Path, fps: float | None = None) -> np.ndarray:
     if path.is_dir():
         return np.arange(len(_image_paths(path))) / fps
     try:
-        with av.open(str(path)) as container:
+        with video_header.open_video(path) as container:
             stream = container.streams.video[0]
             # Packets come in the order of decoding, which B-frames make another one than that of time.
             stamps = sorted(p.pts for p in container.demux(stream) if p.pts is not None and not p.is_discard)
@@ -129,7 +129,7 @@ def _every(frames: Iterator[Frame], step_s: float) -> Iterator[Frame]:
 def _read_video(path: Path, only_key_frames: bool = False) -> Iterator[Frame]:
     count, first_s, expected = 0, 0.0, 0
     try:
-        with av.open(str(path)) as container:
+        with video_header.open_video(path) as container:
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             stream.codec_context.thread_count = _decoder_threads
@@ -165,17 +165,10 @@ def _probe_images(path: Path, fps: float | None) -> VideoInfo:
             f"A folder of images has no frame rate of its own. Received: {path}. "
             "Write `fps = 30.0` (its true rate) into recordings.toml."
         )
-    height, width = _read_image(images[0]).shape[:2]
+    height, width = read_image(images[0]).shape[:2]
     return VideoInfo(fps, len(images), len(images) / fps, width, height)
 
 
 def _read_images(path: Path, fps: float | None) -> Iterator[Frame]:
     for index, image in enumerate(_image_paths(path)):
-        yield Frame(index, index / fps, functools.cache(functools.partial(_read_image, image)))
-
-
-def _read_image(path: Path) -> np.ndarray:
-    pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if pixels is None:
-        raise InputError(f"An image must be readable. Received: {path}. Remove or replace it.")
-    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+        yield Frame(index, index / fps, functools.cache(functools.partial(read_image, image)))

@@ -5,8 +5,11 @@ from pathlib import Path
 
 import av
 
+from mcss_tf.data.images import MAX_PIXELS
 from mcss_tf.errors import InputError
 
+# FFmpeg's names of the containers that are read. It guesses by content, and one of its guesses is a playlist.
+_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo"
 # A file that ends this much before its header says was cut off while it was copied or written.
 MIN_FRACTION = 0.98
 
@@ -29,7 +32,7 @@ def probe(path: Path) -> VideoInfo:
         InputError: if it is not readable, holds no pictures, or is cut off.
     """
     try:
-        with av.open(str(path)) as container:
+        with open_video(path) as container:
             info = _header(path, container)
             last_s = _last_packet_s(container, info)
     except (av.error.FFmpegError, OSError) as error:
@@ -37,6 +40,22 @@ def probe(path: Path) -> VideoInfo:
     if last_s + 2 / info.fps < MIN_FRACTION * info.duration_s:
         raise truncated(path, f"frames up to {last_s:.2f} s", f"{info.duration_s:.2f} s")
     return info
+
+
+def open_video(path: Path) -> av.container.InputContainer:
+    """Opens a video that may come from anywhere: no playlist that names other files, no gigantic frames."""
+    container = av.open(str(path), options={"format_whitelist": _FORMATS, "protocol_whitelist": "file"})
+    for stream in container.streams.video:
+        size = stream.codec_context.width, stream.codec_context.height
+        if size[0] * size[1] > MAX_PIXELS:
+            container.close()
+            raise InputError(
+                f"A frame has at most {MAX_PIXELS} pixels. Received: {size[0]} x {size[1]} in {path}. "
+                "Convert it to a smaller size with ffmpeg."
+            )
+        # A stream may change its size on the way: the decoder refuses such a frame.
+        stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
+    return container
 
 
 def _header(path: Path, container: av.container.InputContainer) -> VideoInfo:

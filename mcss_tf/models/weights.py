@@ -87,7 +87,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         )
     try:
         if path.suffix == ".npz":
-            with np.load(path) as file:
+            with np.load(path, allow_pickle=False) as file:
                 return dict(file)
         from safetensors.numpy import load_file  # here: only users of such a file pay for the import
 
