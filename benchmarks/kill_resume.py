@@ -2,11 +2,12 @@
 
     nice -n 15 python -m benchmarks.kill_resume --kills=200 --seed=0 --json=FILE
 
-A process that has imported TensorFlow, but not used it, forks every run, so that a start costs a second
-instead of six. Of the kills, a fifth are SIGTERM, the others SIGKILL; some hit a run before its first step.
-After every tenth kill a byte of the newest checkpoint is flipped. Status 1 if anything below is not so:
-every resume succeeds; a kill costs at most the steps since the last checkpoint that was whole, SIGTERM none;
-the rows of metrics.csv and log.jsonl are there once; the final weights are those of the undisturbed run.
+A process that has imported TensorFlow, but not used it, forks every run, and the method is a small one, so
+that a start costs a second instead of ten; `--method=lifting` takes a real one. Of the kills, a fifth are
+SIGTERM, the others SIGKILL; some hit a run before its first step. After one kill in ten a bit of the newest
+checkpoint is flipped. Status 1 if anything below is not so: every resume succeeds; a kill costs at most the
+steps since the last checkpoint that was whole, SIGTERM none; the rows of metrics.csv and log.jsonl are there
+once; a damaged checkpoint is named; the final weights are those of the undisturbed run, bit by bit.
 """
 
 import csv
@@ -22,6 +23,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import keras
 import numpy as np
 import tensorflow as tf
 from absl import app, flags
@@ -32,11 +34,13 @@ from mcss_tf import files, methods
 from mcss_tf.data.dataset import PreparedDataset
 from mcss_tf.training import logs, loop
 from mcss_tf.training.journal import read_log
+from mcss_tf.training.schedules import Ramp
 from mcss_tf.training.workdir import open_workdir
 from tests.keypoint_datasets import make_keypoint_dataset
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer("kills", 200, "Kills.", lower_bound=1)
+flags.DEFINE_enum("method", "small", ("small", "lifting"), "A method that starts in a second, or a real one.")
 flags.DEFINE_integer("steps", 300, "Steps of a run.")
 flags.DEFINE_integer("checkpoint_every", 20, "Steps between checkpoints.")
 flags.DEFINE_integer("seed", 0, "Of the moments.")
@@ -56,6 +60,44 @@ def main(argv: Sequence[str]) -> int:
     if FLAGS.json:
         files.write_json(FLAGS.json, figures)
     return 1 if figures["failures"] else 0
+
+
+class Small:
+    """A method with batches, dropout and batch statistics like the real ones, that is compiled at once."""
+
+    steps_per_epoch, images_per_step, validation_metrics = 50, 16, ()
+
+    def __init__(self):
+        self.state = Ramp(100)
+
+    def describe(self) -> str:
+        return "noise"
+
+    def build_model(self) -> keras.Model:
+        layers = [
+            keras.layers.Dense(64),
+            keras.layers.BatchNormalization(),
+            keras.layers.Dropout(0.3, seed=1),
+        ]
+        return keras.Sequential([keras.Input((16,)), *layers, keras.layers.Dense(4)])
+
+    def train_batches(self, start_step: int) -> tf.data.Dataset:
+        steps = tf.data.Dataset.range(start_step, 10**9)
+        return steps.map(lambda step: tf.random.stateless_normal((16, 20), (0, step))).prefetch(2)
+
+    @tf.autograph.experimental.do_not_convert
+    def losses(self, model: keras.Model, batch: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"total": tf.reduce_mean((model(batch[:, :16], training=True) - batch[:, 16:]) ** 2)}
+
+    @tf.autograph.experimental.do_not_convert
+    def after_step(self, scalars: dict[str, tf.Tensor]) -> None:
+        self.state.advance(scalars["total"] < 1.0)
+
+    def find_collapse(self, means: dict[str, float]) -> None:
+        return None
+
+    def pictures(self, model: keras.Model, batch: tf.Tensor) -> dict:
+        return {}
 
 
 class Trial:
@@ -87,6 +129,7 @@ class Trial:
             print(f"{kills} kills, {runs} runs, {len(self._failures)} failures", file=sys.stderr)
         lost = np.array(self._lost)
         return {
+            "method": FLAGS.method,
             "kills": kills,
             "sigterm": len(self._term_s),
             "before_the_first_step": self._num_early,
@@ -113,14 +156,14 @@ class Trial:
                 status = self._kill_later(pid, number, self._rng.uniform(0, 1.1 * duration_s))
             resumed = _last_start(workdir)
             if resumed is not None and resumed < max(expected, default=0):
-                self._failures.append(f"{workdir.name}: resumed at {resumed}, whole were {expected}")
+                self._fail(f"{workdir.name}: resumed at {resumed}, whole were {expected}")
             if status == 0:
                 return kills
             if status not in (-signal.SIGKILL, 128 + signal.SIGTERM, -signal.SIGTERM):
-                self._failures.append(f"{workdir.name}: status {status} after {kills} kills")
+                self._fail(f"{workdir.name}: status {status} after {kills} kills")
                 return kills + 1
             self._count_lost(workdir, status)
-            if kills % 10 == 9:
+            if self._rng.random() < 0.1:
                 self._damage(workdir)
         raise AssertionError
 
@@ -150,7 +193,7 @@ class Trial:
         # The checkpoint before is being written while the steps of the next interval are done.
         allowed = 0 if status == 128 + signal.SIGTERM else 2 * FLAGS.checkpoint_every
         if lost > allowed:
-            self._failures.append(f"{workdir.name}: {lost} steps lost at step {done}, status {status}")
+            self._fail(f"{workdir.name}: {lost} steps lost at step {done}, status {status}")
 
     def _damage(self, workdir: Path) -> None:
         steps = _whole_checkpoints(workdir)
@@ -166,18 +209,18 @@ class Trial:
     def _compare(self, workdir: Path, reference: Path) -> None:
         received, wanted = ((path / "weights.sha256").read_text() for path in (workdir, reference))
         if received != wanted:
-            self._failures.append(f"{workdir.name}: the final weights differ")
+            self._fail(f"{workdir.name}: the final weights differ")
         steps = _csv_steps(workdir)
         if len(set(steps)) != len(steps) or not set(_csv_steps(reference)) <= set(steps):
-            self._failures.append(f"{workdir.name}: rows of metrics.csv are missing or double: {steps}")
+            self._fail(f"{workdir.name}: rows of metrics.csv are missing or double: {steps}")
         events = read_log(workdir / "log.jsonl")
         intervals = [event["step"] for event in events if event["event"] == "interval"]
         if intervals != steps:
-            self._failures.append(f"{workdir.name}: intervals of log.jsonl are missing or double")
+            self._fail(f"{workdir.name}: intervals of log.jsonl are missing or double")
         for path in workdir.glob("checkpoints/*.damaged"):
             name = path.name.partition(".")[0]
             if not any(e["event"] == "warning" and f"{name} is damaged" in e["text"] for e in events):
-                self._failures.append(f"{workdir.name}: no warning names {name}")
+                self._fail(f"{workdir.name}: no warning names {name}")
 
     def _train(self, workdir: Path) -> None:
         advance = logs.Logs.advance
@@ -194,11 +237,14 @@ class Trial:
         config.train.steps, config.train.log_every = FLAGS.steps, LOG_EVERY
         config.train.checkpoint_every = FLAGS.checkpoint_every
         dataset = PreparedDataset.load(self._folder / "data")
-        model = loop.train(
-            methods.get(config, dataset), config, open_workdir(workdir, config, dataset, []), keep=3
-        )
+        method = Small() if FLAGS.method == "small" else methods.get(config, dataset)
+        model = loop.train(method, config, open_workdir(workdir, config, dataset, []), keep=3)
         digest = hashlib.sha256(b"".join(weight.numpy().tobytes() for weight in model.weights))
         files.write_text(workdir / "weights.sha256", digest.hexdigest())
+
+    def _fail(self, text: str) -> None:
+        print(f"failure: {text}", file=sys.stderr)
+        self._failures.append(text)
 
     def _get_step(self) -> int:
         return struct.unpack("q", self._step[:8])[0]

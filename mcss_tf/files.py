@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -70,12 +71,19 @@ def load_npz(path: str | Path, what: str) -> dict[str, np.ndarray]:
         strange = [name for name, array in content.items() if not isinstance(array, np.ndarray)]
         if strange:
             raise ValueError(f"{strange[0]} is no array")
+        for name, array in content.items():
+            if array.dtype.kind == "U" and (_code_points(array) > sys.maxunicode).any():
+                raise ValueError(f"{name} holds what are no characters")
         return content
     except Exception as error:  # zipfile, zlib and NumPy raise a dozen kinds on damaged bytes
         raise InputError(
             f"{what} must be a NumPy archive of plain arrays. Received: {path} "
             f"({type(error).__name__}: {error}). Write it again with numpy.savez."
         ) from error
+
+
+def _code_points(array: np.ndarray) -> np.ndarray:
+    return np.frombuffer(array.astype(array.dtype.newbyteorder("="), order="C").tobytes(), np.uint32)
 
 
 def sha256(path: str | Path) -> str:

@@ -89,6 +89,9 @@ def load_metadata(path: Path) -> tuple[dict[str, Any], str]:
             "file states. Copy the dataset again or run `prepare` again."
         )
     _check_fields(path, "", metadata, _TOP)
+    _check_fields(
+        path, "skeleton.", metadata["skeleton"], {"name": str, "joint_names": [str], "parents": [int]}
+    )
     for number, shard in enumerate(metadata["shards"]):
         _check_fields(path, f"shards[{number}].", shard, _SHARD)
         _check_path(path, shard["path"])
@@ -191,7 +194,7 @@ DTYPES = {
 def _check_index(path: Path, arrays: dict[str, np.ndarray], metadata: dict[str, Any]) -> None:
     """Checks dtypes, shapes and ranges: what the index points to must be there."""
     num, cameras = len(np.atleast_1d(arrays["shard"])), len(metadata["cameras"])
-    joints = len(metadata["skeleton"].get("joint_names", ()))
+    joints = len(metadata["skeleton"]["joint_names"])
     shapes = {
         "image_offset": (num, cameras),
         "image_length": (num, cameras),

@@ -92,7 +92,7 @@ def _read_people(path: Path) -> list[np.ndarray]:
         people = json.loads(path.read_text())["people"]
         # `{}` is how Pose2Sim says that the person was not seen by this camera.
         found = [np.array(person["pose_keypoints_2d"], float).reshape(-1, 3) for person in people if person]
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(
             'Keypoints must be OpenPose JSON: {"people": [{"pose_keypoints_2d": [x, y, confidence, ...]}]}.'
             f" Received: {path} ({type(error).__name__}: {error}). Export the keypoints again."

@@ -14,6 +14,7 @@ from mcss_tf.geometry.skeleton import Skeleton, map_joints
 
 # How far the joint farthest from the pelvis is, in a person of any size and posture.
 _PLAUSIBLE_REACH_MM = (250.0, 2500.0)
+_MAX_MM = 1e8
 _NPZ_KEYS = {"joints_mm", "frames", "joint_names", "up_axis"}
 
 
@@ -48,6 +49,11 @@ def read_poses(path: Path, skeleton: Skeleton, num_frames: int, fps: float) -> P
         InputError: if joints, frames or units are wrong.
     """
     frames, joints, names = _read_npz(path) if path.suffix == ".npz" else read_trc(path, fps)
+    if (np.abs(joints) > _MAX_MM).any():
+        raise InputError(
+            f"Joints are within {_MAX_MM / 1e6:g} km of the origin, or NaN. "
+            f"Received: {np.nanmax(np.abs(joints)):.3g} mm in {path}. Correct the file."
+        )
     try:
         joints_mm, mask = map_joints(joints, names, skeleton)
     except InputError as error:
@@ -106,8 +112,14 @@ def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray, list[str]]:
             f"poses.npz holds {', '.join(sorted(_NPZ_KEYS))} (up_axis: 'z' where absent). "
             f"Received: {path} with {', '.join(sorted(values)) or 'nothing'}. Rename or add arrays."
         )
-    joints, frames, names = values["joints_mm"], values["frames"], [str(n) for n in values["joint_names"]]
-    if joints.shape != (len(frames), len(names), 3) or not len(frames) or frames.dtype.kind not in "iu":
+    joints, frames = values["joints_mm"], values["frames"]
+    names = [str(name) for name in np.atleast_1d(values["joint_names"])]
+    if (
+        frames.ndim != 1
+        or joints.shape != (len(frames), len(names), 3)
+        or not len(frames)
+        or frames.dtype.kind not in "iu"
+    ):
         raise InputError(
             "poses.npz holds joints_mm [frames, joints, 3], whole numbers frames [frames] and "
             f"joint_names [joints], at least one frame. Received: joints_mm {joints.shape}, "

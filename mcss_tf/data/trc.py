@@ -35,7 +35,7 @@ def read_trc(path: Path, fps: float) -> tuple[np.ndarray, np.ndarray, list[str]]
         joints = np.array([[float(cell) if cell.strip() else np.nan for cell in row] for row in cells])
         joints = joints.reshape(-1, len(names), 3)
         numbers = np.array([int(line[0]) - 1 for line in rows], int)
-    except (OSError, ValueError, KeyError, IndexError) as error:
+    except (OSError, ValueError, KeyError, IndexError, OverflowError) as error:
         raise InputError(
             "A .trc has five header lines (DataRate, Units, marker names) and one row a frame, separated by "
             f"tabs. Received: {path} ({type(error).__name__}: {error}). Export it again."
@@ -44,6 +44,11 @@ def read_trc(path: Path, fps: float) -> tuple[np.ndarray, np.ndarray, list[str]]
         raise InputError(
             f"A .trc holds frames of markers in {', '.join(MM_PER_UNIT)}. Received: Units {units!r}, "
             f"{len(rows)} frames, {len(names)} markers in {path}. Export it again."
+        )
+    if not (0 < rate < 1e6 and np.abs(numbers).max() < 1e9):
+        raise InputError(
+            f"A .trc counts its frames at a positive DataRate. Received: DataRate {rate:g}, frames up to "
+            f"{numbers.max() + 1} in {path}. Export it again."
         )
     # Motion capture is often faster than video: the row nearest in time labels a frame.
     frames = np.rint(numbers / rate * fps).astype(int)

@@ -1,9 +1,10 @@
 """Cameras in OpenCV's convention: X_cam = R X_world + t, x right, y down, z forward; millimetres."""
 
+import contextlib
 import dataclasses
 import json
 import tomllib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,11 @@ class Camera:
         shapes = {"matrix": (3, 3), "rotation": (3, 3), "translation_mm": (3,), "distortion": (-1,)}
         for field, shape in shapes.items():
             value = np.asarray(getattr(self, field), np.float64)
+            if not np.isfinite(value).all():
+                raise InputError(
+                    f"{field} of camera {self.name!r} must be finite. Received: {value.tolist()}. "
+                    "Correct the calibration."
+                )
             if value.size != np.prod(shape) and field != "distortion":
                 raise InputError(
                     f"{field} of camera {self.name!r} has shape {shape}. "
@@ -62,6 +68,11 @@ class Camera:
                 f"Received: {self.distortion.size}. Pad with zeros."
             )
         object.__setattr__(self, "size", tuple(int(side) for side in self.size))
+        if len(self.size) != 2 or min(self.size) < 1:
+            raise InputError(
+                f"The size of camera {self.name!r} is its width and height in pixels. "
+                f"Received: {self.size}. Correct the calibration."
+            )
         self._check_rotation()
 
     def _check_rotation(self) -> None:
@@ -207,7 +218,8 @@ def load_calibration(path: str | Path) -> dict[str, Camera]:
         raise InputError(
             f"A calibration has one table per camera. Received: none in {path}. Give a Pose2Sim TOML."
         )
-    return {camera.name: camera for camera in (_from_toml(path, key, tables[key]) for key in tables)}
+    with _told(path):
+        return {camera.name: camera for camera in (_from_toml(path, key, tables[key]) for key in tables)}
 
 
 def _from_toml(path: Path, key: str, table: Mapping[str, Any]) -> Camera:
@@ -222,7 +234,7 @@ def _from_toml(path: Path, key: str, table: Mapping[str, Any]) -> Camera:
         rotation = cv2.Rodrigues(rotation)[0]
     return _build(
         path,
-        name=table.get("name", key),
+        name=str(table.get("name", key)),
         size=table["size"],
         matrix=table["matrix"],
         distortion=table["distortions"],
@@ -265,23 +277,31 @@ def load_human36m_cameras(path: str | Path) -> dict[str, dict[str, Camera]]:
     path = Path(path)
     content = _parse(path, json.loads)
     _require(path, "the file", content, ("intrinsics", "extrinsics"))
-    subjects: dict[str, dict[str, Camera]] = {}
-    for subject, extrinsics in content["extrinsics"].items():
-        subjects[subject] = {}
-        for name, pose in extrinsics.items():
-            intrinsics = content["intrinsics"].get(name, {})
-            _require(path, f"intrinsics of {name}", intrinsics, ("calibration_matrix", "distortion"))
-            _require(path, f"extrinsics of {subject} {name}", pose, ("R", "t"))
-            subjects[subject][name] = _build(
-                path,
-                name=name,
-                size=HUMAN36M_SIZES.get(name, (1000, 1000)),
-                matrix=intrinsics["calibration_matrix"],
-                distortion=intrinsics["distortion"],
-                rotation=pose["R"],
-                translation_mm=pose["t"],
-            )
-    return subjects
+    with _told(path):
+        return {
+            subject: _human36m_views(path, subject, extrinsics, content["intrinsics"])
+            for subject, extrinsics in content["extrinsics"].items()
+        }
+
+
+def _human36m_views(
+    path: Path, subject: str, extrinsics: Mapping[str, Any], all_intrinsics: Mapping[str, Any]
+) -> dict[str, Camera]:
+    cameras = {}
+    for name, pose in extrinsics.items():
+        intrinsics = all_intrinsics.get(name, {})
+        _require(path, f"intrinsics of {name}", intrinsics, ("calibration_matrix", "distortion"))
+        _require(path, f"extrinsics of {subject} {name}", pose, ("R", "t"))
+        cameras[name] = _build(
+            path,
+            name=name,
+            size=HUMAN36M_SIZES.get(name, (1000, 1000)),
+            matrix=intrinsics["calibration_matrix"],
+            distortion=intrinsics["distortion"],
+            rotation=pose["R"],
+            translation_mm=pose["t"],
+        )
+    return cameras
 
 
 def _parse(path: Path, parse: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
@@ -291,7 +311,7 @@ def _parse(path: Path, parse: Callable[[str], dict[str, Any]]) -> dict[str, Any]
         raise InputError(
             f"A calibration must be a readable file. Received: {path} ({error.strerror}). Check the path."
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         kind = "TOML" if parse is tomllib.loads else "JSON"
         raise InputError(
             f"A calibration must be valid {kind}. Received: {path} ({error}). Correct the file."
@@ -305,6 +325,20 @@ def _require(path: Path, what: str, table: Mapping[str, Any], fields: Sequence[s
             f"A camera of a calibration needs {list(fields)}. "
             f"Received: {what} without {missing} in {path}. Add the missing fields."
         )
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Turns what values of another kind, text for numbers, say, raise into an InputError."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (TypeError, ValueError, OverflowError, AttributeError, KeyError, cv2.error) as error:
+        raise InputError(
+            f"The cameras of a calibration hold numbers and lists of numbers. Received: {path} ({error}). "
+            "Correct the file."
+        ) from error
 
 
 def _build(path: Path, **fields: Any) -> Camera:

@@ -123,7 +123,7 @@ def read_skeleton(path: Path) -> Skeleton:
     """
     try:
         content = tomllib.loads(path.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"A skeleton must be valid TOML. Received: {path} ({error}). Correct it.") from error
     joints = content.get("joints")
     is_table = isinstance(joints, dict) and all(isinstance(parent, str) for parent in joints.values())

@@ -1,6 +1,7 @@
 """BVH motion capture files: a parser and forward kinematics."""
 
 import dataclasses
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -100,14 +101,17 @@ class _Reader:
     def read(self) -> Bvh:
         self._expect("HIERARCHY")
         self._expect("ROOT")
-        self._joint(parent=-1)
+        try:
+            self._joint(parent=-1)
+        except RecursionError:
+            self._fail("a few dozen nested joints", "hundreds")
         self._expect("MOTION")
         self._expect("Frames:")
-        num_frames = int(self._number())
+        num_frames = self._count()
         self._expect("Frame")
         self._expect("Time:")
         frame_s = self._number()
-        if not (num_frames > 0 and frame_s > 0):
+        if not (num_frames > 0 and 1e-5 < frame_s < 1e5):
             self._fail("at least one frame and a positive frame time", f"{num_frames} frames of {frame_s} s")
         num_channels = sum(map(len, self._channels))
         values = self._values()
@@ -137,7 +141,7 @@ class _Reader:
         self._channels.append(())
         while (word := self._next()) != "}":
             if word == "CHANNELS":
-                self._channels[index] = tuple(self._channel() for _ in range(int(self._number())))
+                self._channels[index] = tuple(self._channel() for _ in range(self._count()))
             elif word in ("JOINT", "End"):
                 self._joint(index)
             else:
@@ -152,7 +156,10 @@ class _Reader:
     def _values(self) -> np.ndarray:
         words = list(self._words)
         try:
-            return np.array([word for _, word in words], np.float64)
+            values = np.array([word for _, word in words], np.float64)
+            if np.isfinite(values).all():
+                return values
+            raise ValueError
         except ValueError:
             self._line, self._word = next(item for item in words if _number_or_none(item[1]) is None)
             self._fail("a number")
@@ -166,6 +173,12 @@ class _Reader:
         if value is None:
             self._fail("a number")
         return value
+
+    def _count(self) -> int:
+        value = self._number()
+        if not (value.is_integer() and 0 <= value < 1e9):
+            self._fail("a number of things")
+        return int(value)
 
     def _expect(self, wanted: str) -> None:
         if self._next() != wanted:
@@ -181,6 +194,7 @@ class _Reader:
 
 def _number_or_none(word: str) -> float | None:
     try:
-        return float(word)
+        value = float(word)
     except ValueError:
         return None
+    return value if math.isfinite(value) else None

@@ -177,7 +177,7 @@ def test_shards_lie_in_the_folder(copy, name):
         ({"crop_size": 10**6}, r"at most 8192 pixels a side. Received: crop_size=1000000"),
         ({"crop_context": float("nan")}, r"Received: crop_context = nan"),
         ({"shards": [{}]}, r"Received: shards\[0\]\.path = nothing"),
-        ({"skeleton": {}}, r"canonical_mm must be float32 \(16, 0, 3\)"),
+        ({"skeleton": {}}, r"Received: skeleton.name = nothing"),
     ],
 )
 def test_a_dataset_json_of_the_wrong_kind(copy, changes, message):

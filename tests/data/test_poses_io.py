@@ -82,7 +82,7 @@ def test_wrong_npz(tmp_path, changes, message):
 
 def test_file_that_is_no_npz(tmp_path):
     (tmp_path / "poses.npz").write_text("no archive")
-    with pytest.raises(InputError, match=r"NumPy archive. Received: .*poses\.npz"):
+    with pytest.raises(InputError, match=r"NumPy archive of plain arrays. Received: .*poses\.npz"):
         _read(tmp_path / "poses.npz")
 
 

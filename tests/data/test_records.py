@@ -388,7 +388,7 @@ def test_required_splits_must_not_be_empty(tmp_path):
 
 
 def test_unknown_split_and_missing_view(tiny):
-    with pytest.raises(InputError, match=r"one of train, test. Received: split='val'"):
+    with pytest.raises(InputError, match=r"one of train, test, validation. Received: split='val'"):
         tiny.split_rows("val")
     with pytest.raises(InputError, match=r"a camera that saw the instant. Received: row=0, camera='cam0'"):
         tiny.read_images(np.array([0]), np.array([0]))

@@ -64,7 +64,7 @@ def read_settings(path: Path) -> RecordingSettings:
         return RecordingSettings()
     try:
         values = tomllib.loads(path.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"recordings.toml must be valid TOML. Received: {path} ({error}). Correct it."
         ) from error
