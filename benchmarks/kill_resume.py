@@ -43,6 +43,7 @@ flags.DEFINE_integer("kills", 200, "Kills.", lower_bound=1)
 flags.DEFINE_enum("method", "small", ("small", "lifting"), "A method that starts in a second, or a real one.")
 flags.DEFINE_integer("steps", 300, "Steps of a run.")
 flags.DEFINE_integer("checkpoint_every", 20, "Steps between checkpoints.")
+flags.DEFINE_float("minutes", 60.0, "No further run starts after so long.")
 flags.DEFINE_integer("seed", 0, "Of the moments.")
 flags.DEFINE_string("json", None, "File for the figures.")
 LOG_EVERY = 10
@@ -122,7 +123,8 @@ class Trial:
             raise RuntimeError("The undisturbed run failed.")
         duration_s = time.monotonic() - begin
         kills, runs = 0, 0
-        while kills < FLAGS.kills:
+        end = time.monotonic() + 60 * FLAGS.minutes
+        while kills < FLAGS.kills and time.monotonic() < end:
             kills += self._run_with_kills(self._folder / f"run{runs}", duration_s, FLAGS.kills - kills)
             self._compare(self._folder / f"run{runs}", reference)
             runs += 1
@@ -147,14 +149,16 @@ class Trial:
         """Resumes one run until it ends; returns how often it was killed."""
         for kills in range(most + 1):
             self._set_step(0)
-            expected = _whole_checkpoints(workdir)
+            expected, num_starts = _whole_checkpoints(workdir), len(_starts(workdir))
             pid = _fork(lambda: self._train(workdir))
             if kills == most:
                 status = _wait(pid)
             else:
                 number = self._rng.choices([signal.SIGKILL, signal.SIGTERM], [4, 1])[0]
                 status = self._kill_later(pid, number, self._rng.uniform(0, 1.1 * duration_s))
-            resumed = _last_start(workdir)
+            starts = _starts(workdir)
+            # A run that was killed before it could say where it starts says nothing about that.
+            resumed = starts[-1] if len(starts) > num_starts else None
             if resumed is not None and resumed < max(expected, default=0):
                 self._fail(f"{workdir.name}: resumed at {resumed}, whole were {expected}")
             if status == 0:
@@ -286,10 +290,9 @@ def _whole_checkpoints(workdir: Path) -> list[int]:
     return sorted(filter(is_whole, steps))
 
 
-def _last_start(workdir: Path) -> int | None:
-    log = read_log(workdir / "log.jsonl")
-    starts = [event["step"] for event in log if event["event"] in ("start", "resume")]
-    return starts[-1] if starts else None
+def _starts(workdir: Path) -> list[int]:
+    """Returns the steps from which the run started and resumed so far."""
+    return [e["step"] for e in read_log(workdir / "log.jsonl") if e["event"] in ("start", "resume")]
 
 
 def _csv_steps(workdir: Path) -> list[int]:

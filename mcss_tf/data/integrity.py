@@ -107,7 +107,10 @@ def load_metadata(path: Path) -> tuple[dict[str, Any], str]:
 
 def check_shard_size(path: Path, num_bytes: int) -> None:
     """Raises InputError where a shard is missing or of another size."""
-    received = f"{path.stat().st_size} bytes" if path.is_file() else "no such file"
+    try:
+        received = f"{path.stat().st_size} bytes" if path.is_file() else "no such file"
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        received = str(error.strerror)
     if received != f"{num_bytes} bytes":
         raise InputError(
             f"{path} must have {num_bytes} bytes, as dataset.json says. Received: {received}. "
