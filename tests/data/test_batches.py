@@ -113,6 +113,28 @@ def test_workers_divide_every_batch(tiny):
                 np.testing.assert_array_equal(parts[i][k][key], value[i::2], err_msg=key)
 
 
+def test_replicas_share_random_changes_as_well(tiny):
+    options = {"augmentation": Augmentation(brightness=0.2, flip=0.5)}
+    whole = take(tiny, 3, **options)
+    for i in range(2):
+        for batch, part in zip(whole, take(tiny, 3, shard=(i, 2), **options), strict=True):
+            for key in ("anchor_image", "positive_image", "labelled_image", "pose_mm"):
+                np.testing.assert_array_equal(part[key], batch[key][i::2], err_msg=key)
+
+
+def test_replicas_may_have_a_subject_each(tiny):
+    halves = {"num_pairs": SIZES["num_pairs"] // 2, "num_labelled": SIZES["num_labelled"] // 2}
+    alone = take(tiny, 8, **halves, min_gap_s=1.0)
+    parts = [take(tiny, 4, shard=(i, 2), is_per_replica=True, min_gap_s=1.0) for i in range(2)]
+    subjects = [[tiny.index.subject[batch["group"]] for batch in part] for part in parts]
+    assert all(len(np.unique(s)) == 1 for part in subjects for s in part)
+    assert any(a[0] != b[0] for a, b in zip(*subjects, strict=True))
+    for k in range(4):
+        for i in range(2):
+            for key in set(alone[0]) - {"step"}:
+                np.testing.assert_array_equal(parts[i][k][key], alone[2 * k + i][key], err_msg=key)
+
+
 def test_only_the_used_images_are_read(tiny, monkeypatch):
     """Counted where the bytes are read: 2 M + L images a batch, each of its own length."""
     dataset = PreparedDataset.load(tiny.path)

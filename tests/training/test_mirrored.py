@@ -18,7 +18,7 @@ NETWORKS = ("mcss", "lifting", "supervised", "refinement")
 def run(folder, num_replicas):
     command = [sys.executable, "-m", "tests.training.mirrored_steps", str(folder / "found.npz"), num_replicas]
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": ""}
-    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900)
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1800)
     assert result.returncode == 0, result.stderr[-3000:]
     with np.load(folder / "found.npz") as arrays:
         return dict(arrays)
