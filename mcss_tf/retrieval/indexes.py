@@ -26,7 +26,7 @@ _HNSW_LINKS = 32
 _MAX_CELLS = 4096
 # k-means warns below 39 vectors per cell; a 4-bit code has 16 centroids.
 _VECTORS_PER_CELL, _CODES = 39, 16
-_MAX_TRAINING = 50 * _MAX_CELLS
+_TRAINING_PER_CELL = 50
 
 
 def check_installed() -> None:
@@ -59,11 +59,12 @@ def empty_index(kind: str, vectors: np.ndarray, seed: int = 0) -> "faiss.Index":
         raise InputError(
             f"An IVF-PQ index learns from at least {_CODES} images. Received: {count}. Use --kind=flat."
         )
-    num_cells = int(np.clip(min(4 * count**0.5, count / _VECTORS_PER_CELL), 1, _MAX_CELLS))
+    num_cells = int(np.clip(min(2 * count**0.5, count / _VECTORS_PER_CELL), 1, _MAX_CELLS))
     # One code per two dimensions; an odd length is cut into single ones.
     num_codes = dim // 2 if dim % 2 == 0 else dim
     index = faiss.index_factory(dim, f"IVF{num_cells},PQ{num_codes}x4fs,RFlat")
-    chosen = np.random.default_rng(seed).choice(count, min(count, _MAX_TRAINING), replace=False)
+    num_training = min(count, max(_TRAINING_PER_CELL * num_cells, 10_000))
+    chosen = np.random.default_rng(seed).choice(count, num_training, replace=False)
     index.train(np.ascontiguousarray(vectors[np.sort(chosen)]))
     return index
 

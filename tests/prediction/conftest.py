@@ -46,9 +46,9 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_video(tmp_path_factory.mktemp("walk") / "cam1.mp4")
 
 
-def export_untrained(folder: Path, num_joints: int | None) -> Path:
+def export_untrained(folder: Path, num_joints: int | None, image_size: int = 32) -> Path:
     """Exports an untrained network whose pose head has label moments."""
-    model = build_mcss_model(32, num_joints=num_joints, hidden_dim=16, embedding_dim=8)
+    model = build_mcss_model(image_size, num_joints=num_joints, hidden_dim=16, embedding_dim=8)
     if num_joints is not None:
         poses = np.random.default_rng(0).normal(0, 300, (20, num_joints, 3))
         model.get_layer("pose_mm").adapt(poses, np.ones((20, num_joints)))
