@@ -25,9 +25,7 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string("model", None, "Folder that mcss_tf.export wrote; the newest version is used.")
 flags.DEFINE_string("server", None, "A model server in place of --model: host:port, or http://host:port.")
 flags.DEFINE_string("model_name", "mcss", "Name of the model on the server.")
-flags.DEFINE_string(
-    "metadata", None, "Export, or assets/mcss.json, of the served model; default: asked of it."
-)
+flags.DEFINE_string("metadata", None, "Export of the served model, or its assets/mcss.json; with --server.")
 flags.DEFINE_string("input", None, "A video, an image, or a folder of images taken one after the other.")
 flags.DEFINE_string("output", None, "Folder for the results; must be new or empty.")
 flags.DEFINE_enum("boxes", "auto", BOX_MODES, "How the person is found; as in mcss_tf.prepare.")
@@ -61,6 +59,12 @@ def main(argv: Sequence[str]) -> int:
 def open_model() -> ExportedModel | RemoteModel:
     """Opens the model that the flags name, here or on a server."""
     if FLAGS.server:
+        if not FLAGS.metadata:
+            raise InputError(
+                "How crops are cut and what the joints are called stands in the model's assets. "
+                "Received: --server without --metadata. Give the export that the server loaded, or its "
+                "assets/mcss.json."
+            )
         return RemoteModel(FLAGS.server, FLAGS.model_name, FLAGS.metadata)
     return ExportedModel(FLAGS.model)
 

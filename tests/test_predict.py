@@ -6,11 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from mcss_tf import predict as command
 from mcss_tf.data import video
 from mcss_tf.errors import InputError
 from mcss_tf.geometry.skeleton import HUMAN36M_17
@@ -112,13 +114,18 @@ def test_the_command_line_takes_a_server_in_place_of_a_model(pose_model: Path, t
     server.stop(None)
 
 
-def test_a_server_without_the_model_or_without_its_metadata(pose_model: Path) -> None:
+def test_a_server_without_the_model(pose_model: Path) -> None:
     server, port = grpc_server.start(grpc_server.ServedModel(pose_model))
     with pytest.raises(ModelNotFoundError, match=r"Latest\(other\)"):
-        RemoteModel(f"127.0.0.1:{port}", "other")
-    with pytest.raises(InputError, match=r"does not carry them. Give its assets/mcss.json"):
-        RemoteModel(f"127.0.0.1:{port}", "mcss")
+        RemoteModel(f"127.0.0.1:{port}", "other", pose_model)
     server.stop(None)
+
+
+def test_a_server_needs_metadata_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"server": "127.0.0.1:8500", "metadata": None, "model": None}
+    monkeypatch.setattr(command, "FLAGS", types.SimpleNamespace(**given))
+    with pytest.raises(InputError, match=r"Received: --server without --metadata. Give the export"):
+        command.open_model()
 
 
 @pytest.mark.slow

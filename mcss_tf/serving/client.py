@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -15,12 +14,10 @@ from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 from mcss_tf.errors import InputError
 from mcss_tf.serving.client_errors import ServerUnavailableError, WrongRequestError
 from mcss_tf.serving.client_inputs import check, to_array
-from mcss_tf.serving.exported import METADATA, read_metadata
+from mcss_tf.serving.exported import read_metadata
 from mcss_tf.serving.over_grpc import GrpcTransport
 from mcss_tf.serving.over_rest import RestTransport
 
-# The signature by which a model says what its assets say, for clients that see only the server.
-METADATA_SIGNATURE = "metadata"
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 2.0
 
 
@@ -81,8 +78,8 @@ class Client:
             max_batch: rows of one request; larger inputs are split. At most the server's max_batch_size.
             timeout_s: deadline of one request, its retries included.
             retries: further attempts, at most, while the server is unavailable; nothing else is retried.
-            metadata: the export's folder or its assets/mcss.json, or the content of that; None: what the
-                model carries in its graph.
+            metadata: the export's folder or its assets/mcss.json, or the content of that, for the names of
+                joints: no request to a server tells them.
 
         Raises:
             InputError: the address is neither, a number is out of range, or there is no such metadata.
@@ -110,9 +107,7 @@ class Client:
     @property
     def joint_names(self) -> tuple[str, ...] | None:
         """Names of the joints of `pose_mm`; None without metadata or without poses."""
-        if self.metadata is None and METADATA_SIGNATURE not in self.signatures():
-            return None
-        pose = self.fetch_metadata().get("pose")
+        pose = (self.metadata or {}).get("pose")
         return tuple(pose["joint_names"]) if pose else None
 
     def predict(self, image_bytes: Sequence[bytes], boxes_px: np.ndarray | None = None) -> Prediction:
@@ -174,23 +169,6 @@ class Client:
         if self._signatures is None:
             self._signatures = self._with_retries(self._transport.signatures)
         return self._signatures
-
-    def fetch_metadata(self) -> dict[str, Any]:
-        """Returns the metadata that were given, or else those that the model carries in its graph.
-
-        Raises:
-            InputError: neither is there.
-        """
-        if self.metadata is None:
-            if METADATA_SIGNATURE not in self.signatures():
-                raise InputError(
-                    "Names of joints and size of crops come from the export. Received: a served model that "
-                    f"does not carry them. Give its {METADATA} (the flag --metadata, or metadata=)."
-                )
-            outputs = self.call(METADATA_SIGNATURE, {"request": [b""]})
-            (answer,) = outputs["metadata"]
-            self.metadata = json.loads(answer)
-        return self.metadata
 
     def _prediction(self, signature: str, inputs: dict[str, Any]) -> Prediction:
         outputs = self.call(signature, inputs)

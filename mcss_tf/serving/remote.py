@@ -19,17 +19,18 @@ class RemoteModel:
         metadata: what the export says about itself (docs/serving.md).
     """
 
-    def __init__(self, server: str, model_name: str, metadata: str | Path | None = None):
+    def __init__(self, server: str, model_name: str, metadata: str | Path):
         """Connects, and makes sure that the server has the model.
 
         Args:
             server: `host:port` for gRPC, `http://host:port` for REST.
             model_name: under which the server loaded the model.
-            metadata: the export's folder or its assets/mcss.json; None: asked of the server.
+            metadata: the export's folder or its assets/mcss.json, of the served model: how crops are cut, and
+                the names of joints.
 
         Raises:
             ServingError: nobody answers there, or there is no such model.
-            InputError: no metadata, or those of another model.
+            InputError: there are no such metadata, or the model is none of images.
         """
         self.path = f"{server}/{model_name}"
         self._is_rest = server.startswith("http")
@@ -40,7 +41,7 @@ class RemoteModel:
                 "Only a model of images can be applied to images. "
                 f"Received: {self.path} with the signatures {sorted(served)}. Name an image model."
             )
-        self.metadata = self._client.fetch_metadata()
+        self.metadata = self._client.metadata
 
     @property
     def crop_size(self) -> int:
