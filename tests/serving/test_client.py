@@ -188,7 +188,8 @@ def test_retrieve_names_what_it_finds(model, tmp_path: Path) -> None:
             assert found.ids[:, 0].tolist() == ["c", "", "a"]
             assert found.status.tolist() == [0, 1, 0]
             assert found.distance.shape == (3, 2)
-            assert found.distance[0, 0] < 1e-2 < found.distance[0, 1]
+            assert found.distance[0, 0] < 1e-2
+            assert found.distance[0, 0] < found.distance[0, 1]
             np.testing.assert_allclose(found.pose_mm[2, 0], expected["pose_mm"][0], rtol=1e-3, atol=0.1)
     server.stop(None)
 
