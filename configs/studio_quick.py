@@ -30,6 +30,7 @@ def get_config() -> ConfigDict:
     # from the first step on. Threshold 0 keeps every negative: the run is too short to afford a ramp.
     config.loss.squared = True
     config.loss.threshold = 0.0
+    config.loss.softmax_weight = 0.5
     # Half the paper's pairs: twice the steps in the same time, which counts for more in so short a run.
     config.batch.num_pairs = 33
     config.train.steps = 900
