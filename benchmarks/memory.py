@@ -7,7 +7,6 @@ steps are logged. The first fifth is warm-up: buffers, thread pools and compiled
 """
 
 import csv
-import os
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from absl import app, flags
 
+from benchmarks.resident import resident
 from mcss_tf import files
 from tests.helpers import make_tiny_dataset
 
@@ -83,15 +83,6 @@ def last_step(path: Path) -> int:
     with open(path, newline="") as file:
         rows = list(csv.DictReader(file))
     return int(rows[-1]["step"]) if rows else 0
-
-
-def resident(pid: int) -> float:
-    """Returns the resident memory of a process in MiB, 0 once it has ended."""
-    try:
-        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    except (FileNotFoundError, ProcessLookupError, IndexError):
-        return 0.0
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 if __name__ == "__main__":

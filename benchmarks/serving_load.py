@@ -20,7 +20,7 @@ import numpy as np
 from absl import app, flags
 from PIL import Image
 
-from benchmarks.memory import resident
+from benchmarks.resident import resident
 from mcss_tf import files
 from mcss_tf.serving.client import Client
 from mcss_tf.serving.client_errors import ServingError
