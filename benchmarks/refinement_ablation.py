@@ -122,13 +122,15 @@ def print_table() -> None:
 
 
 def draw_noise_sweep() -> None:
-    """Draws the mean over seeds of every sweep, error over noise, into noise_sweep.png."""
+    """Draws the mean over seeds of the longest runs' sweeps, error over noise, into noise_sweep.png."""
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    sweeps = [json.loads(path.read_text())["noise_sweep"] for path in sorted(RESULTS.glob("full-*.json"))]
-    if not sweeps:
+    runs = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("full-*.json"))]
+    if not runs:
         return
+    longest = max(run["steps"] * run["batch"] for run in runs)
+    sweeps = [run["noise_sweep"] for run in runs if run["steps"] * run["batch"] == longest]
     figure, axes = pyplot.subplots(figsize=(6, 4))
     for method, name in (("dlt", "DLT"), ("weighted_dlt", "weighted DLT"), ("refined", "refined")):
         errors = [
