@@ -22,25 +22,6 @@ from mcss_tf.serving.exported import ExportedModel
 from mcss_tf.serving.remote import RemoteModel
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("model", None, "Folder that mcss_tf.export wrote; the newest version is used.")
-flags.DEFINE_string("server", None, "A model server in place of --model: host:port, or http://host:port.")
-flags.DEFINE_string("model_name", "mcss", "Name of the model on the server.")
-flags.DEFINE_string("metadata", None, "Export of the served model, or its assets/mcss.json; with --server.")
-flags.DEFINE_string("input", None, "A video, an image, or a folder of images taken one after the other.")
-flags.DEFINE_string("output", None, "Folder for the results; must be new or empty.")
-flags.DEFINE_enum("boxes", "auto", BOX_MODES, "How the person is found; as in mcss_tf.prepare.")
-flags.DEFINE_float(
-    "context",
-    None,
-    "Side of the square crop over the longer side of the person; default: as in training.",
-    lower_bound=1.0,
-)
-flags.DEFINE_float(
-    "fps", 30.0, "Frames per second of a folder of images; a video knows its own.", lower_bound=0.01
-)
-flags.DEFINE_integer("batch_size", 32, "Crops per call of the model.", lower_bound=1)
-flags.mark_flags_as_required(["input", "output"])
-flags.mark_flags_as_mutual_exclusive(["model", "server"], required=True)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -85,5 +66,31 @@ def predict_into(folder: Path) -> None:
     print(f"predicted and drawn at {frames_per_s:.1f} frames/s")
 
 
+def define_flags() -> None:
+    """Defines the flags of the command line."""
+    flags.DEFINE_string("model", None, "Folder that mcss_tf.export wrote; the newest version is used.")
+    flags.DEFINE_string("server", None, "A model server in place of --model: host:port, or http://host:port.")
+    flags.DEFINE_string("model_name", "mcss", "Name of the model on the server.")
+    flags.DEFINE_string(
+        "metadata", None, "Export of the served model, or its assets/mcss.json; with --server."
+    )
+    flags.DEFINE_string("input", None, "A video, an image, or a folder of images taken one after the other.")
+    flags.DEFINE_string("output", None, "Folder for the results; must be new or empty.")
+    flags.DEFINE_enum("boxes", "auto", BOX_MODES, "How the person is found; as in mcss_tf.prepare.")
+    flags.DEFINE_float(
+        "context",
+        None,
+        "Side of the square crop over the longer side of the person; default: as in training.",
+        lower_bound=1.0,
+    )
+    flags.DEFINE_float(
+        "fps", 30.0, "Frames per second of a folder of images; a video knows its own.", lower_bound=0.01
+    )
+    flags.DEFINE_integer("batch_size", 32, "Crops per call of the model.", lower_bound=1)
+    flags.mark_flags_as_required(["input", "output"])
+    flags.mark_flags_as_mutual_exclusive(["model", "server"], required=True)
+
+
 if __name__ == "__main__":
+    define_flags()
     app.run(main)

@@ -29,42 +29,6 @@ from mcss_tf.errors import InputError
 from mcss_tf.geometry.skeletons import find_skeleton
 
 FLAGS = flags.FLAGS
-flags.DEFINE_enum(
-    "source", None, ["recordings", "studio", "mocap", *DOWNLOADS], "Where images or keypoints come from."
-)
-flags.DEFINE_string(
-    "input",
-    None,
-    "recordings: the folder of subjects. mocap: BVH files or npz of motion capture; studio: the same, "
-    "optional. Others: the folder of the download.",
-)
-flags.DEFINE_string("cameras", None, "mocap: Human3.6M's camera-parameters.json or a Pose2Sim TOML.")
-flags.DEFINE_string("output", None, "Folder of the dataset; an interrupted one goes on.")
-flags.DEFINE_integer("crop_size", None, "Side of the crops in pixels; 128, studio: its config's.")
-flags.DEFINE_integer("stride", None, "Take every n-th frame; recordings: 1, others: their protocol's.")
-flags.DEFINE_enum("boxes", "auto", BOX_MODES, "recordings: where the person's boxes come from.")
-flags.DEFINE_float("context", None, "Side of the square crop over that of the person; recordings: 1.25.")
-flags.DEFINE_list("views", None, "Names of the cameras to take from a download; default: its protocol's.")
-flags.DEFINE_string("skeleton", None, "Name of a skeleton, or a TOML file; default: the source's own.")
-flags.DEFINE_enum(
-    "drifted", None, ["keep", "drop"], "human36m: the displaced sequences of S9; keep by default."
-)
-flags.DEFINE_enum("poses", None, POSES, "mpi_inf_3dhp: true millimetres (default), or one height for all.")
-flags.DEFINE_list("test_sequences", None, "panoptic: the test split; default: the last quarter by name.")
-flags.DEFINE_float(
-    "tolerance_ms", None, "recordings: how far apart paired frames may be; default: half a frame interval."
-)
-flags.DEFINE_bool(
-    "check", False, "Only look whether --input is whole and makes sense; takes minutes, not hours."
-)
-flags.DEFINE_integer("workers", os.cpu_count(), "Processes.", lower_bound=1)
-flags.DEFINE_string(
-    "beam_options", None, "Prepare with Apache Beam and these options of it instead of processes."
-)
-config_flags.DEFINE_config_file(
-    "config", None, "studio, mocap: a config whose section of that name holds the options.", lock_config=True
-)
-flags.mark_flags_as_required(["source", "output"])
 
 
 def main(argv: Sequence[str]) -> int:
@@ -252,5 +216,53 @@ def _summary(dataset: PreparedDataset) -> str:
     return "\n".join(lines)
 
 
+def define_flags() -> None:
+    """Defines the flags of the command line."""
+    flags.DEFINE_enum(
+        "source", None, ["recordings", "studio", "mocap", *DOWNLOADS], "Where images or keypoints come from."
+    )
+    flags.DEFINE_string(
+        "input",
+        None,
+        "recordings: the folder of subjects. mocap: BVH files or npz of motion capture; studio: the same, "
+        "optional. Others: the folder of the download.",
+    )
+    flags.DEFINE_string("cameras", None, "mocap: Human3.6M's camera-parameters.json or a Pose2Sim TOML.")
+    flags.DEFINE_string("output", None, "Folder of the dataset; an interrupted one goes on.")
+    flags.DEFINE_integer("crop_size", None, "Side of the crops in pixels; 128, studio: its config's.")
+    flags.DEFINE_integer("stride", None, "Take every n-th frame; recordings: 1, others: their protocol's.")
+    flags.DEFINE_enum("boxes", "auto", BOX_MODES, "recordings: where the person's boxes come from.")
+    flags.DEFINE_float("context", None, "Side of the square crop over that of the person; recordings: 1.25.")
+    flags.DEFINE_list("views", None, "Names of the cameras to take from a download; default: its protocol's.")
+    flags.DEFINE_string("skeleton", None, "Name of a skeleton, or a TOML file; default: the source's own.")
+    flags.DEFINE_enum(
+        "drifted", None, ["keep", "drop"], "human36m: the displaced sequences of S9; keep by default."
+    )
+    flags.DEFINE_enum(
+        "poses", None, POSES, "mpi_inf_3dhp: true millimetres (default), or one height for all."
+    )
+    flags.DEFINE_list("test_sequences", None, "panoptic: the test split; default: the last quarter by name.")
+    flags.DEFINE_float(
+        "tolerance_ms",
+        None,
+        "recordings: how far apart paired frames may be; default: half a frame interval.",
+    )
+    flags.DEFINE_bool(
+        "check", False, "Only look whether --input is whole and makes sense; takes minutes, not hours."
+    )
+    flags.DEFINE_integer("workers", os.cpu_count(), "Processes.", lower_bound=1)
+    flags.DEFINE_string(
+        "beam_options", None, "Prepare with Apache Beam and these options of it instead of processes."
+    )
+    config_flags.DEFINE_config_file(
+        "config",
+        None,
+        "studio, mocap: a config whose section of that name holds the options.",
+        lock_config=True,
+    )
+    flags.mark_flags_as_required(["source", "output"])
+
+
 if __name__ == "__main__":
+    define_flags()
     app.run(main)

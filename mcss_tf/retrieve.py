@@ -26,18 +26,6 @@ from mcss_tf.retrieval.store import read_manifest
 FLAGS = flags.FLAGS
 COMMANDS = ("build", "add", "query")
 
-flags.DEFINE_string("index", None, "Folder of the index.", required=True)
-flags.DEFINE_string("model", None, "Export or finished run; default when there is an index: its model.")
-flags.DEFINE_string("data", None, "Prepared dataset whose images are indexed.")
-flags.DEFINE_enum("kind", "flat", KINDS, "flat is exact; ivfpq and hnsw are quicker from 100,000 images on.")
-flags.DEFINE_list("splits", list(SPLITS), "Splits of the dataset.")
-flags.DEFINE_float("recall", 0.95, "Wanted recall@10 of the search.", lower_bound=0, upper_bound=1)
-flags.DEFINE_integer("shard_size", 500_000, "Images of one file, at most.", lower_bound=1)
-flags.DEFINE_integer("batch_size", 64, "Images per call of the model.", lower_bound=1)
-flags.DEFINE_list("query", [], "Image files, or ids of images in the index: subject/sequence/frame/camera.")
-flags.DEFINE_integer("k", 5, "Nearest images of every query.", lower_bound=1)
-flags.DEFINE_string("output", None, "HTML file of the rows of images; must be new.")
-
 
 def main(argv: Sequence[str]) -> int:
     """Runs the command line; returns the exit status."""
@@ -119,5 +107,25 @@ def _search(searcher: Searcher, queries: Sequence[str], k: int) -> list[Result]:
     return results
 
 
+def define_flags() -> None:
+    """Defines the flags of the command line."""
+    flags.DEFINE_string("index", None, "Folder of the index.", required=True)
+    flags.DEFINE_string("model", None, "Export or finished run; default when there is an index: its model.")
+    flags.DEFINE_string("data", None, "Prepared dataset whose images are indexed.")
+    flags.DEFINE_enum(
+        "kind", "flat", KINDS, "flat is exact; ivfpq and hnsw are quicker from 100,000 images on."
+    )
+    flags.DEFINE_list("splits", list(SPLITS), "Splits of the dataset.")
+    flags.DEFINE_float("recall", 0.95, "Wanted recall@10 of the search.", lower_bound=0, upper_bound=1)
+    flags.DEFINE_integer("shard_size", 500_000, "Images of one file, at most.", lower_bound=1)
+    flags.DEFINE_integer("batch_size", 64, "Images per call of the model.", lower_bound=1)
+    flags.DEFINE_list(
+        "query", [], "Image files, or ids of images in the index: subject/sequence/frame/camera."
+    )
+    flags.DEFINE_integer("k", 5, "Nearest images of every query.", lower_bound=1)
+    flags.DEFINE_string("output", None, "HTML file of the rows of images; must be new.")
+
+
 if __name__ == "__main__":
+    define_flags()
     app.run(main)

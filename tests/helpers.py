@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
+from absl import flags
 
 from mcss_tf.data.records import Instant, PreparedDataset, finish_dataset, write_sequence
 from mcss_tf.data.sources.base import SequenceSpec
@@ -32,6 +34,19 @@ STANDING_MM = np.array(
     ],
     np.float32,
 )
+
+
+def call(command: ModuleType, arguments: Sequence[str], positional: Sequence[str] = ()) -> int:
+    """Runs an entry point in this process, with flags of its own; returns its exit status."""
+    before = set(flags.FLAGS)
+    command.define_flags()
+    try:
+        flags.FLAGS([command.__name__, *map(str, arguments)])
+        return command.main([command.__name__, *positional])
+    finally:
+        for name in set(flags.FLAGS) - before:
+            delattr(flags.FLAGS, name)
+        flags.FLAGS.unparse_flags()
 
 
 def make_tiny_dataset(

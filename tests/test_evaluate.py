@@ -11,6 +11,7 @@ import pytest
 
 from configs import tiny
 from mcss_tf import methods
+from mcss_tf.data.integrity import content_sha256
 from mcss_tf.errors import InputError
 from mcss_tf.evaluate import evaluate
 from mcss_tf.training.loop import train
@@ -150,6 +151,7 @@ def test_another_skeleton_is_refused(run, tmp_path):
     other = make_tiny_dataset(tmp_path / "other", instants=4, test_subjects=("S2",))
     content = json.loads((other.path / "dataset.json").read_text())
     content["skeleton"]["joint_names"][16] = "right_hand"
+    content["content_sha256"] = content_sha256(content)
     (other.path / "dataset.json").write_text(json.dumps(content))
     with pytest.raises(InputError, match="poses of its own skeleton.*right_hand"):
         evaluate(run, other.path)

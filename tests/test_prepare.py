@@ -7,7 +7,6 @@ from pathlib import Path
 
 import cv2
 import pytest
-from absl import flags
 
 from mcss_tf import prepare
 from mcss_tf.data import preparation
@@ -16,6 +15,7 @@ from mcss_tf.data.records import decode_instant
 from mcss_tf.data.sources.recordings import RecordingsSource
 from mcss_tf.data.sources.studio import StudioOptions, StudioSource
 from tests.data import synthetic
+from tests.helpers import call
 
 
 @pytest.fixture(scope="module")
@@ -28,15 +28,7 @@ def recordings(tmp_path_factory):
 
 def run(root, output, *arguments: str) -> int:
     """Runs the command line in this process; returns its exit status."""
-    flags.FLAGS.unparse_flags()
-    arguments = ("prepare", "--source=recordings", f"--input={root}", f"--output={output}", *arguments)
-    saved = {name: flags.FLAGS[name].value for name in ("crop_size", "stride", "boxes", "context", "workers")}
-    flags.FLAGS(arguments)
-    try:
-        return prepare.main(arguments)
-    finally:
-        for name, value in saved.items():
-            flags.FLAGS[name].value = value
+    return call(prepare, ["--source=recordings", f"--input={root}", f"--output={output}", *arguments])
 
 
 def quick(root, output, *arguments: str) -> int:

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from absl import flags
 
 from mcss_tf import prepare
 from mcss_tf.data.dataset import PreparedDataset
@@ -11,6 +10,7 @@ from mcss_tf.geometry.cameras import save_calibration
 from mcss_tf.geometry.skeleton import HUMAN36M_17
 from mcss_tf.studio import figure
 from mcss_tf.studio.motion import procedural_takes
+from tests.helpers import call
 from tests.keypoint_data import make_cameras
 
 CONFIG = """
@@ -40,15 +40,7 @@ def inputs(tmp_path):
 
 
 def run(*arguments) -> int:
-    names = ("source", "input", "cameras", "output", "config", "workers")
-    saved = {name: flags.FLAGS[name].value for name in names if flags.FLAGS.is_parsed()}
-    flags.FLAGS.unparse_flags()
-    flags.FLAGS(("prepare", "--source=mocap", "--workers=1", *arguments))
-    try:
-        return prepare.main([])
-    finally:
-        for name in names:
-            flags.FLAGS[name].value = saved.get(name)
+    return call(prepare, ["--source=mocap", "--workers=1", *arguments])
 
 
 def test_a_dataset_of_keypoints(inputs, tmp_path, capsys):

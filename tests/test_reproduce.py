@@ -4,13 +4,13 @@ import json
 import signal
 
 import pytest
-from absl import flags
 
 from mcss_tf import reproduce
 from mcss_tf.reproduction import grid, runner
 from mcss_tf.reproduction.grid import Room, Row
 from mcss_tf.reproduction.trainings import Results, training_of
 from mcss_tf.training.logs import Logs
+from tests.helpers import call
 
 pytestmark = pytest.mark.slow
 
@@ -60,14 +60,7 @@ def tiny_grid(tmp_path_factory):
 
 def run(output, *arguments: str) -> int:
     """Runs the command line in this process; returns its exit status."""
-    if "report" not in flags.FLAGS:
-        reproduce.define_flags()
-    flags.FLAGS.unparse_flags()
-    defaults = {name: flags.FLAGS[name].default for name in reproduce.FLAG_NAMES}
-    for name, value in defaults.items():
-        flags.FLAGS[name].value = value
-    flags.FLAGS(["reproduce", f"--output={output}", *arguments])
-    return reproduce.main([])
+    return call(reproduce, [f"--output={output}", *arguments])
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ from mcss_tf.retrieval.embedder import Embedder
 from mcss_tf.retrieval.rows import Result, page_of_rows
 from mcss_tf.retrieval.searching import DATABASES, Searcher
 from mcss_tf.training.workdir import open_workdir
+from tests.helpers import call
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -107,13 +108,7 @@ def test_a_run_embeds_as_its_model_does(tmp_path: Path, dataset: PreparedDataset
 def test_wrong_command_lines(
     arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    positional = ["retrieve", *[a for a in arguments if not a.startswith("--")]]
+    positional = [a for a in arguments if not a.startswith("--")]
     flags = [a for a in arguments if a.startswith("--")]
-    retrieve.FLAGS.unparse_flags()
-    retrieve.FLAGS(["retrieve", f"--index={tmp_path}", *flags])
-    try:
-        assert retrieve.main(positional) == 2
-    finally:
-        for name in ("model", "data", "splits", "query"):
-            retrieve.FLAGS[name].unparse()
+    assert call(retrieve, [f"--index={tmp_path}", *flags], positional) == 2
     assert message in capsys.readouterr().err

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from absl import flags
 
 from configs import lifting, tiny
 from mcss_tf import methods, prepare
@@ -13,33 +12,15 @@ from mcss_tf.evaluate import evaluate
 from mcss_tf.geometry.skeleton import HUMAN36M_17
 from mcss_tf.training.loop import train
 from mcss_tf.training.workdir import open_workdir
+from tests import helpers
 from tests.data import synthetic
 from tests.data.sources import downloads
-
-FLAGS = (
-    "check",
-    "crop_size",
-    "stride",
-    "boxes",
-    "context",
-    "workers",
-    "views",
-    "skeleton",
-    "drifted",
-    "poses",
-)
 
 
 def call(source, root, output, *arguments) -> int:
     """Runs the command line in this process; returns its exit status."""
-    flags.FLAGS.unparse_flags()
-    saved = {name: flags.FLAGS[name].value for name in FLAGS}
-    flags.FLAGS(["prepare", f"--source={source}", f"--input={root}", f"--output={output}", *arguments])
-    try:
-        return prepare.main([])
-    finally:
-        for name, value in saved.items():
-            flags.FLAGS[name].value = value
+    arguments = [f"--source={source}", f"--input={root}", f"--output={output}", *arguments]
+    return helpers.call(prepare, arguments)
 
 
 def five_steps(dataset, workdir):
