@@ -284,10 +284,14 @@ def _whole_checkpoints(workdir: Path) -> list[int]:
     folder = workdir / "checkpoints"
     listed = (folder / "checkpoint").read_text() if (folder / "checkpoint").is_file() else ""
     steps = [int(path.stem.partition("-")[2]) for path in folder.glob("ckpt-*.index")]
-    is_whole = lambda step: (  # noqa: E731
-        f'"ckpt-{step}"' in listed and not (folder / f"ckpt-{step}.damaged").exists()
-    )
-    return sorted(filter(is_whole, steps))
+    return sorted(step for step in steps if f'"ckpt-{step}"' in listed and not _is_damaged(folder, step))
+
+
+def _is_damaged(folder: Path, step: int) -> bool:
+    """Returns whether a checkpoint was damaged and not written anew since."""
+    mark = folder / f"ckpt-{step}.damaged"
+    data = folder / f"ckpt-{step}.data-00000-of-00001"
+    return mark.exists() and data.stat().st_mtime_ns <= mark.stat().st_mtime_ns
 
 
 def _starts(workdir: Path) -> list[int]:
