@@ -1,6 +1,5 @@
 """The resumable state of a run on disk, and the signals that ask for it to be saved."""
 
-import concurrent.futures
 import contextlib
 import re
 import shutil
@@ -20,19 +19,17 @@ _UNREADABLE = (tf.errors.OpError, ValueError, AssertionError, RuntimeError, Look
 
 
 class Checkpoints:
-    """The resumable state of a run, written by a thread of its own while training goes on; a context manager.
+    """The resumable state of a run.
 
-    `save` copies the variables, which is fast, and returns; the copy is written under a temporary name and
-    renamed. (TensorFlow's own asynchronous checkpoints fail on Keras 3's variables from the second save on.)
-    A tensor is stored with its checksum, so what was damaged on disk is noticed when it is restored.
+    A checkpoint is written under a temporary name and renamed, while training stands still: TensorFlow's own
+    asynchronous checkpoints fail on Keras 3's variables from the second save on, and a thread of ours that
+    saves while a step runs now and then ends the process (its `async_wait` races with the step). A tensor is
+    stored with its checksum, so what was damaged on disk is noticed when it is restored.
 
     Args:
         workdir: of the run.
         keep: how many of the newest checkpoints stay on disk.
         parts: by name, what has `variables`: the model, the optimizer, the method's own state.
-
-    Attributes:
-        write_s: seconds that the last checkpoint took to be written; None before the first.
 
     Raises:
         InputError: `keep` is less than 1.
@@ -51,17 +48,6 @@ class Checkpoints:
             self._step = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._checkpoint = tf.train.Checkpoint(step=self._step, **self._copies)
         self._manager = tf.train.CheckpointManager(self._checkpoint, str(self._folder), max_to_keep=keep)
-        self._thread = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
-        self._pending: concurrent.futures.Future | None = None
-        self.write_s: float | None = None
-
-    def __enter__(self) -> "Checkpoints":
-        return self
-
-    def __exit__(self, kind: type | None, *_: Any) -> None:
-        self._thread.shutdown(wait=True)
-        if kind is None:  # else what went wrong first is what is told
-            self.wait()
 
     def restore(self, source: Workdir | None = None) -> tuple[int, list[str]]:
         """Restores the newest checkpoint that is whole, of another workdir where one is given.
@@ -95,33 +81,16 @@ class Checkpoints:
         return 0, warnings
 
     def save(self, step: int) -> float:
-        """Starts saving the state after `step` steps and returns the seconds for which training stood still.
+        """Saves the state after `step` steps and returns the seconds for which training stood still.
 
         Raises:
-            OSError: the checkpoint before could not be written.
+            OSError: the checkpoint could not be written.
         """
         start = time.monotonic()
-        self.wait()
         self._step.assign(step)
         for name, variables in self._live.items():
             for variable, copy in zip(variables, self._copies[name], strict=True):
                 copy.assign(tf.convert_to_tensor(variable))
-        self._pending = self._thread.submit(self._write, step)
-        return time.monotonic() - start
-
-    def wait(self) -> None:
-        """Waits until the last checkpoint is on disk.
-
-        Raises:
-            OSError: it could not be written.
-        """
-        if self._pending is None:
-            return
-        pending, self._pending = self._pending, None
-        self.write_s = pending.result()
-
-    def _write(self, step: int) -> float:
-        start = time.monotonic()
         try:
             self._manager.save(checkpoint_number=step)
         except tf.errors.OpError as error:

@@ -96,10 +96,9 @@ class Logs:
         self.print(f"warning: {text}")
         self._log.write("warning", step=self._step, text=text)
 
-    def write_checkpoint(self, step: int, blocked_s: float, last_write_s: float | None) -> None:
-        """Records how long a checkpoint held training up, and how long the one before took to be written."""
-        last = None if last_write_s is None else round(last_write_s, 4)
-        self._log.write("checkpoint", step=step, blocked_s=round(blocked_s, 4), last_write_s=last)
+    def write_checkpoint(self, step: int, blocked_s: float) -> None:
+        """Records how long a checkpoint held training up."""
+        self._log.write("checkpoint", step=step, blocked_s=round(blocked_s, 4))
 
     def pause_clock(self, seconds: float) -> None:
         """Leaves time that was not spent on training steps out of images/s."""

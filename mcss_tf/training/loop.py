@@ -97,7 +97,6 @@ def train(
             is_quiet=resume_from is not None,
         ) as logs,
         Profiler(workdir.tensorboard, profile) as profiler,
-        checkpoints,
     ):
         for warning in warnings:
             logs.warn(warning)
@@ -130,12 +129,11 @@ def train(
                 pending.clear()
             with not_training(logs):
                 if is_due:
-                    logs.write_checkpoint(step, checkpoints.save(step), checkpoints.write_s)
+                    logs.write_checkpoint(step, checkpoints.save(step))
                 if step % config.train.pictures_every == 0:
                     for name, image in method.pictures(model, first_local(strategy, batch)).items():
                         logs.write_image(step, name, image)
             if is_told:
-                checkpoints.wait()
                 logs.print(f"stopped after step {step}, which is saved: the same command resumes")
                 raise SystemExit(128 + (caught or [signal.SIGTERM])[0])
         if config.train.ema_decay:
