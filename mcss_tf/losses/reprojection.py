@@ -111,14 +111,7 @@ def view_losses(
             f"loss.confidence must be one of {', '.join(WEIGHTINGS)}. Received: {weighting!r}. Choose one."
         )
     num_views = lifted_mm.shape[1]
-    # Axis 1 is the source view a, axis 2 the target view b.
-    moved = transform(
-        lifted_mm[:, :, None],
-        rotation[:, :, None],
-        translation_mm[:, :, None],
-        rotation[:, None],
-        translation_mm[:, None],
-    )
+    moved = _into_every_view(lifted_mm, rotation, translation_mm)
     pixel_error = length(project(moved, matrix[:, None]) - keypoints_px[:, None])
     distance_mm = length(moved - lifted_mm[:, None])
     weights = _pair_weights(confidence, weighting)
@@ -147,13 +140,7 @@ def placement(lifted_mm: Any, rays: Any, weights: Any, rotation: Any, translatio
     Returns:
         d [B, V, 3] in each view's camera; 0 where all weights are.
     """
-    moved = transform(
-        lifted_mm[:, :, None],
-        rotation[:, :, None],
-        translation_mm[:, :, None],
-        rotation[:, None],
-        translation_mm[:, None],
-    )
+    moved = _into_every_view(lifted_mm, rotation, translation_mm)
     # R_ab, source a on axis 1, target b on axis 2: [B, V, V, 3, 3].
     relative = ops.einsum("bwij,bvkj->bvwik", rotation, rotation)
     x = ops.expand_dims(rays[:, None], -1)
@@ -169,6 +156,17 @@ def placement(lifted_mm: Any, rays: Any, weights: Any, rotation: Any, translatio
 def length(vectors: Any) -> Any:
     """Returns the Euclidean length of the last axis, with gradient 0 at 0."""
     return ops.sqrt(ops.sum(ops.square(vectors), axis=-1) + _TINY)
+
+
+def _into_every_view(points_mm: Any, rotation: Any, translation_mm: Any) -> Any:
+    """Moves points [B, V, J, 3] of each view into all: axis 1 is the source view, axis 2 the target view."""
+    return transform(
+        points_mm[:, :, None],
+        rotation[:, :, None],
+        translation_mm[:, :, None],
+        rotation[:, None],
+        translation_mm[:, None],
+    )
 
 
 def _pair_weights(confidence: Any, weighting: str) -> Any:

@@ -8,14 +8,14 @@ import numpy as np
 import tensorflow as tf
 
 from mcss_tf.errors import InputError
-from mcss_tf.geometry.skeleton import Skeleton
+from mcss_tf.serving.described import Described
 from mcss_tf.serving.versions import newest
 
 # Beside the graph in every version: names, units, sizes. Its presence makes a SavedModel one of ours.
 METADATA = Path("assets") / "mcss.json"
 
 
-class ExportedModel:
+class ExportedModel(Described):
     """One version of an exported model.
 
     Attributes:
@@ -45,22 +45,6 @@ class ExportedModel:
         # Kept alive: a signature alone does not hold its variables.
         self._loaded = tf.saved_model.load(str(self.path))
         self._images = self._loaded.signatures["images"]
-
-    @property
-    def crop_size(self) -> int:
-        """Side of the crops that `prepare` made for training, pixels."""
-        return self.metadata["crop"]["size"]
-
-    @property
-    def crop_context(self) -> float:
-        """Side of those crops over the longer side of the person."""
-        return self.metadata["crop"]["context"]
-
-    @property
-    def skeleton(self) -> Skeleton | None:
-        """All joints, the root among them, or None if the model has no poses."""
-        pose = self.metadata["pose"]
-        return None if pose is None else Skeleton.from_json(pose["skeleton"])
 
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """Maps uint8 images [B, H, W, 3] to `embedding` [B, D] and, with poses, `pose_mm` [B, K, 3]."""

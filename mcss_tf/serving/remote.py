@@ -7,11 +7,11 @@ import numpy as np
 from PIL import Image
 
 from mcss_tf.errors import InputError
-from mcss_tf.geometry.skeleton import Skeleton
 from mcss_tf.serving.client import Client
+from mcss_tf.serving.described import Described
 
 
-class RemoteModel:
+class RemoteModel(Described):
     """A model behind a server, called like `ExportedModel`.
 
     Attributes:
@@ -42,22 +42,6 @@ class RemoteModel:
                 f"Received: {self.path} with the signatures {sorted(served)}. Name an image model."
             )
         self.metadata = self._client.metadata
-
-    @property
-    def crop_size(self) -> int:
-        """Side of the crops that `prepare` made for training, pixels."""
-        return self.metadata["crop"]["size"]
-
-    @property
-    def crop_context(self) -> float:
-        """Side of those crops over the longer side of the person."""
-        return self.metadata["crop"]["context"]
-
-    @property
-    def skeleton(self) -> Skeleton | None:
-        """All joints, the root among them, or None if the model has no poses."""
-        pose = self.metadata["pose"]
-        return None if pose is None else Skeleton.from_json(pose["skeleton"])
 
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """Maps uint8 images [B, H, W, 3] to `embedding` [B, D] and, with poses, `pose_mm` [B, K, 3]."""
