@@ -1,6 +1,6 @@
 """Indexes of mcss_tf.retrieve against exact search over a million embeddings.
 
-    python -m benchmarks.retrieval_index --mocap=../shared/data/cmu_mocap/cmu_bvh_30hz.npz
+    python -m benchmarks.retrieval_index --kinds=ivfpq,hnsw --keep=out/indexes
 
 The vectors stand in for embeddings of a view-invariant model: every pose of the motion capture, relative to
 the hips and turned to face one way, goes through one fixed random layer to 128 numbers; every copy ("view")
@@ -11,7 +11,9 @@ independent directions instead, in which no index can find much.
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
+import faiss
 import numpy as np
 from absl import app, flags
 
@@ -25,6 +27,8 @@ flags.DEFINE_enum("vectors", "mocap", ["mocap", "random"], "What is indexed.")
 flags.DEFINE_string("mocap", "../shared/data/cmu_mocap/cmu_bvh_30hz.npz", "Clips of joint positions.")
 flags.DEFINE_list("kinds", ["ivfpq"], "Kinds of index.")
 flags.DEFINE_float("recall", 0.95, "Wanted recall@10.")
+flags.DEFINE_string("keep", None, "Folder where built indexes are kept, so that a second call only measures.")
+flags.DEFINE_boolean("measure", True, "Whether to measure; else only to build what --keep lacks.")
 flags.DEFINE_integer("repeats", 3, "Of every search; medians are shown.")
 flags.DEFINE_string("json", None, "File for the figures.")
 DIM, K, VIEW_NOISE = 128, 10, 0.3
@@ -36,44 +40,68 @@ def main(argv: Sequence[str]) -> None:
     num_tuning = FLAGS.num_queries // 2
     rows = make_vectors(FLAGS.num_vectors + FLAGS.num_queries + num_tuning, np.random.default_rng(0))
     queries, tuning, vectors = np.split(rows, [FLAGS.num_queries, FLAGS.num_queries + num_tuning])
-    exact = indexes.empty_index("flat", vectors)
-    exact.add(vectors)
-    tuning_true = exact.search(tuning, K)[1]
-    true = exact.search(queries, K)[1]
-    print(f"exact search of {num_tuning + FLAGS.num_queries} queries done", flush=True)
-    built = {kind: build(kind, vectors, tuning, tuning_true) for kind in FLAGS.kinds}
-    searches = {"exact": exact} | {kind: index for kind, (index, _) in built.items()}
-    rates = measure(searches, queries)
-    results = [{"kind": "exact", "queries_per_s": rates["exact"]}]
-    for kind, (index, figures) in built.items():
-        recall = indexes.recall(index.search(queries, K)[1], true)
-        ratio = rates[kind] / rates["exact"]
-        results.append(
-            {"kind": kind, "queries_per_s": rates[kind], "x exact": ratio, "recall@10": recall, **figures}
-        )
-    for result in results:
+    searches = {kind: build(kind, vectors) for kind in ("flat", *FLAGS.kinds)}
+    if not FLAGS.measure:
+        return
+    true, tuning_true = (searches["flat"].search(asked, K)[1] for asked in (queries, tuning))
+    # Other queries than those of the measurement choose how hard an index searches, as in `retrieve build`.
+    efforts = {
+        kind: indexes.choose_effort(index, kind, tuning, tuning_true, K, FLAGS.recall)[0]
+        for kind, index in searches.items()
+    }
+    results = []
+    together, single = measure(searches, queries, len(queries)), measure(searches, queries[:100], 1)
+    for kind, index in searches.items():
+        result = {
+            "kind": kind,
+            "effort": efforts[kind] or "exact",
+            "recall@10": indexes.recall(index.search(queries, K)[1], true),
+            "queries_per_s": together[kind],
+            "x exact": together[kind] / together["flat"],
+            "one_by_one_per_s": single[kind],
+            "one_by_one_x_exact": single[kind] / single["flat"],
+        }
+        results.append(result)
         print("  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in result.items()))
     if FLAGS.json:
         files.write_json(FLAGS.json, results)
 
 
-def build(kind: str, vectors: np.ndarray, tuning: np.ndarray, true: np.ndarray) -> tuple:
-    """Builds an index and sets its search by queries other than those of the measurement."""
+def build(kind: str, vectors: np.ndarray) -> faiss.Index:
+    """Builds an index, or takes the one that was kept."""
+    kept = Path(FLAGS.keep) / f"{kind}.faiss" if FLAGS.keep and kind != "flat" else None
+    if kept and kept.is_file():
+        index = faiss.read_index(str(kept))
+        if index.ntotal != len(vectors):
+            raise app.UsageError(
+                f"{kept} holds {index.ntotal} vectors, not {len(vectors)}; give another --keep."
+            )
+        return index
     start = time.perf_counter()
     index = indexes.empty_index(kind, vectors)
     trained = time.perf_counter()
     index.add(vectors)
-    added = time.perf_counter()
-    effort, _ = indexes.choose_effort(index, kind, tuning, true, K, FLAGS.recall)
-    return index, {"train_s": trained - start, "add_s": added - trained, "effort": effort}
+    print(
+        f"{kind}: trained in {trained - start:.0f} s, added in {time.perf_counter() - trained:.0f} s",
+        flush=True,
+    )
+    if kept:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        faiss.write_index(index, str(kept))
+    return index
 
 
-def measure(searches: dict, queries: np.ndarray) -> dict[str, float]:
-    """Returns queries per second of each index in turn, all queries in one call; medians."""
+def measure(searches: dict, queries: np.ndarray, batch: int) -> dict[str, float]:
+    """Returns queries per second of each index in turn, `batch` queries in one call; medians."""
+
+    def search(index: faiss.Index) -> None:
+        for start in range(0, len(queries), batch):
+            index.search(queries[start : start + batch], K)
+
     seconds: dict[str, list[float]] = {name: [] for name in searches}
     for _ in range(FLAGS.repeats):
         for name, index in searches.items():
-            seconds[name].append(_time(lambda index=index: index.search(queries, K)))
+            seconds[name].append(_time(lambda index=index: search(index)))
     return {name: len(queries) / statistics.median(values) for name, values in seconds.items()}
 
 
