@@ -7,6 +7,7 @@ their values do not matter for the speed, but statistics as initialised would, s
 optimised away, and with it what is fused around it.
 """
 
+import contextlib
 import statistics
 import tempfile
 import time
@@ -30,6 +31,7 @@ FLAGS = flags.FLAGS
 flags.DEFINE_integer("image_size", 64, "Side of the network's square, pixels.")
 flags.DEFINE_integer("threads", 2, "Of TensorFlow and of ONNX Runtime.")
 flags.DEFINE_integer("rounds", 15, "Of all contestants in turn, at each batch size.")
+flags.DEFINE_string("keep", None, "Folder where the exports are kept, so that a second call only measures.")
 
 Call = Callable[[np.ndarray], object]
 
@@ -42,7 +44,8 @@ def main(argv: Sequence[str]) -> None:
     keras.utils.set_random_seed(0)
     model = build_mcss_model(FLAGS.image_size, num_joints=16)
     set_statistics(model.get_layer("backbone"))
-    with tempfile.TemporaryDirectory() as folder:
+    kept = contextlib.nullcontext(FLAGS.keep) if FLAGS.keep else tempfile.TemporaryDirectory()
+    with kept as folder:
         calls = contestants(model, Path(folder))
         for batch in (1, 32):
             compare(calls, batch)
@@ -59,6 +62,8 @@ def set_statistics(backbone: keras.Model) -> None:
 
 def export(model: keras.Model, folder: Path, precision: str) -> Path:
     """Returns a version that mcss_tf.export would write."""
+    if (folder / precision / "1").is_dir():
+        return folder / precision / "1"
     crop = {"size": FLAGS.image_size, "context": 1.2}
     metadata = build_metadata(model, HUMAN36M_17, crop, {}, precision)
     return saved_model.write(images.served(model, 1.2, precision=precision), metadata, folder / precision)
@@ -72,9 +77,12 @@ def contestants(model: keras.Model, folder: Path) -> dict[str, Call]:
         calls[f"export, {precision}"] = _call(loaded, loaded.signatures["images"])
     unfolded = tf.function(lambda images: model(images, training=False), jit_compile=False)
     calls["the Keras model as trained, in a tf.function"] = lambda given: unfolded(tf.constant(given))
-    write_formats(fold_batch_norm(model), ["onnx"], folder)
+    if not (folder / FORMATS["onnx"]).is_file():
+        write_formats(fold_batch_norm(model), ["onnx"], folder)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = FLAGS.threads
+    # A waiting thread of ONNX Runtime would otherwise spin into the next contestant's time.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     session = onnxruntime.InferenceSession(
         folder / FORMATS["onnx"], options, providers=["CPUExecutionProvider"]
     )

@@ -42,9 +42,9 @@ def open_model() -> ExportedModel | RemoteModel:
     if FLAGS.server:
         if not FLAGS.metadata:
             raise InputError(
-                "How crops are cut and what the joints are called stands in the model's assets. "
-                "Received: --server without --metadata. Give the export that the server loaded, or its "
-                "assets/mcss.json."
+                "A server tells its signatures and nothing else: how crops are cut and what the joints are "
+                "called is read from assets/mcss.json of the export that it loaded. "
+                "Received: --server without --metadata. Give that export's folder, or a copy of that file."
             )
         return RemoteModel(FLAGS.server, FLAGS.model_name, FLAGS.metadata)
     return ExportedModel(FLAGS.model)

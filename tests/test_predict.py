@@ -124,7 +124,9 @@ def test_a_server_without_the_model(pose_model: Path) -> None:
 def test_a_server_needs_metadata_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
     given = {"server": "127.0.0.1:8500", "metadata": None, "model": None}
     monkeypatch.setattr(command, "FLAGS", types.SimpleNamespace(**given))
-    with pytest.raises(InputError, match=r"Received: --server without --metadata. Give the export"):
+    with pytest.raises(
+        InputError, match=r"its signatures and nothing else.*--server without --metadata. Give that"
+    ):
         command.open_model()
 
 

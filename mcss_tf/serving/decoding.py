@@ -27,25 +27,36 @@ def fit_square(images: tf.Tensor, size: int) -> tf.Tensor:
     Returns:
         uint8 [batch, size, size, 3].
     """
+    is_fitted = tf.reduce_all(tf.shape(images)[1:3] == size)
+    fitted = tf.cond(is_fitted, lambda: images, lambda: pad_square(scale_to_fit(images, size), size))
+    return tf.ensure_shape(fitted, [None, size, size, 3])
+
+
+def scale_to_fit(images: tf.Tensor, size: int) -> tf.Tensor:
+    """Scales images [batch, height, width, 3] until their longer side is `size`; uint8 like the images."""
     shape = tf.shape(images)
     height, width = shape[1], shape[2]
 
-    def fitted() -> tf.Tensor:
+    def scaled() -> tf.Tensor:
         scale = size / tf.cast(tf.maximum(height, width), tf.float32)
 
         def length(side: tf.Tensor) -> tf.Tensor:
             # A hair of an image still keeps one row: tf.image.resize_with_pad would fail on it.
             return tf.clip_by_value(tf.cast(tf.round(tf.cast(side, tf.float32) * scale), tf.int32), 1, size)
 
-        new_height, new_width = length(height), length(width)
-        resized = tf.image.resize(images, [new_height, new_width], antialias=True)
-        top, left = (size - new_height) // 2, (size - new_width) // 2
-        margins = [[0, 0], [top, size - new_height - top], [left, size - new_width - left], [0, 0]]
+        resized = tf.image.resize(images, [length(height), length(width)], antialias=True)
         # Training resizes to whole grey levels; so does serving, or the same crop would embed differently.
-        return tf.pad(tf.cast(tf.round(resized), tf.uint8), margins)
+        return tf.cast(tf.round(resized), tf.uint8)
 
-    is_fitted = (height == size) & (width == size)
-    return tf.ensure_shape(tf.cond(is_fitted, lambda: images, fitted), [None, size, size, 3])
+    return tf.cond(tf.maximum(height, width) == size, lambda: images, scaled)
+
+
+def pad_square(images: tf.Tensor, size: int) -> tf.Tensor:
+    """Centres images of at most `size` pixels a side in black squares of that size."""
+    space = size - tf.shape(images)[1:3]
+    before = space // 2
+    rows, columns = tf.unstack(tf.stack([before, space - before], axis=1))
+    return tf.ensure_shape(tf.pad(images, tf.stack([[0, 0], rows, columns, [0, 0]])), [None, size, size, 3])
 
 
 def cut_square(image: tf.Tensor, box_px: tf.Tensor, context: float, size: int) -> tf.Tensor:
@@ -112,10 +123,11 @@ def decode_rows(
         def decode() -> tf.Tensor:
             # decode_jpeg reads PNG too, and unlike decode_image it can decode as accurately as in training.
             image = tf.io.decode_jpeg(contents, channels=3, dct_method="INTEGER_ACCURATE")
-            image = turn_upright(image, header.orientation)
             if boxes_px is not None:
-                return cut_square(image, box_px, context, size)
-            return fit_square(image[None], size)[0]
+                return cut_square(turn_upright(image, header.orientation), box_px, context, size)
+            # Turned when it is small: turning 50 megapixels takes seconds and copies them twice.
+            image = turn_upright(scale_to_fit(image[None], size)[0], header.orientation)
+            return pad_square(image[None], size)[0]
 
         black = tf.zeros([size, size, 3], tf.uint8)
         square = tf.cond(status == Status.OK, decode, lambda: black)

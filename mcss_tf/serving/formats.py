@@ -44,7 +44,7 @@ def write_formats(model: keras.Model, formats: list[str], version: Path) -> None
     network(np.zeros((1, *network.input.shape[1:]), np.uint8))
     for name in formats:
         path = version / FORMATS[name]
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         with warnings.catch_warnings():
             # Keras looks for an alias that NumPy 2 no longer has.
             warnings.filterwarnings("ignore", message=".*np.object", category=FutureWarning)

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 
 from mcss_tf.data.boxes import square as square_around
 from mcss_tf.data.crops import crop
-from mcss_tf.serving.decoding import decode_rows, fit_square
+from mcss_tf.serving.decoding import PARALLEL_ROWS, decode_rows, fit_square
 from mcss_tf.serving.headers import PNG_SIGNATURE, read_header
 from mcss_tf.serving.signatures import Status
 
@@ -203,6 +203,16 @@ def test_a_file_with_too_many_pixels_is_refused_before_it_is_decoded(decode) -> 
     assert not squares.any()
     # The bomb alone is 1.2 GB once decoded; kilobytes as ru_maxrss has them.
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
+
+
+def test_memory_does_not_grow_with_the_number_of_large_files(decode) -> None:
+    """16 megapixels each, 48 MB once decoded: only `PARALLEL_ROWS` of them are there at once."""
+    large = bomb(4000, 4000)
+    decode([large] * PARALLEL_ROWS)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert decode([large] * 16)[1].tolist() == [Status.OK] * 16
+    # All at once would add 12 x 48 MB; the first four may not have been there at the same moment.
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000
 
 
 def test_a_hostile_file_of_endless_segments_ends_early(decode) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -10,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from base64 import b64encode
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,7 @@ from mcss_tf.serving.kit import write_kit
 from tests.serving.conftest import assert_rows
 
 HERE = Path(__file__).parent
+DOCS = (HERE.parents[1] / "docs" / "serving.md").read_text()
 LIBRARIES = Path(tf.sysconfig.get_lib())
 
 
@@ -50,14 +53,35 @@ def test_a_c_program_gets_the_keras_models_numbers(export_folder, jpegs, expecte
     assert_rows(embedding.reshape(4, 128), pose_mm.reshape(4, 16, 3), status, expected_rows)
 
 
-def test_saved_model_cli_runs_it(export_folder, jpegs, expected_rows, tmp_path) -> None:
-    np.save(tmp_path / "files.npy", np.array([path.read_bytes() for path in jpegs]))
-    command = [Path(sys.executable).parent / "saved_model_cli", "run", "--dir", export_folder / "1"]
-    command += ["--tag_set", "serve", "--signature_def", "serving_default"]
-    command += ["--inputs", f"image_bytes={tmp_path / 'files.npy'}", "--outdir", tmp_path]
-    subprocess.run(command, check=True, capture_output=True)
-    outputs = [np.load(tmp_path / f"{name}.npy") for name in ("embedding", "pose_mm", "status")]
-    assert_rows(*outputs, expected_rows)
+@pytest.fixture(scope="module")
+def documented(export_folder, jpegs, tmp_path_factory) -> Callable[[str], tuple[str, str]]:
+    """Runs a saved_model_cli command of docs/serving.md; returns what it printed and what the docs show."""
+    folder = tmp_path_factory.mktemp("cli")
+    (folder / "mcss").symlink_to(export_folder)
+    np.save(folder / "files.npy", np.array([path.read_bytes() for path in jpegs]))
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+
+    def run(command: str, more: str = "") -> tuple[str, str]:
+        (line, shown) = re.search(rf"^\$ (saved_model_cli {command}.*)\n((?:.*\n)*?)```", DOCS, re.M).groups()
+        options = {"cwd": folder, "env": {**os.environ, "PATH": path}, "capture_output": True, "text": True}
+        return subprocess.run(line + more, shell=True, check=True, **options).stdout, shown
+
+    return run
+
+
+def test_saved_model_cli_shows_what_the_docs_show(documented) -> None:
+    printed, shown = (re.sub(r"name: .*", "name:", text) for text in documented("show"))
+    assert printed.split() == shown.split()
+
+
+def test_saved_model_cli_runs_it(documented, expected_rows, tmp_path) -> None:
+    printed, shown = documented("run", f" --outdir {tmp_path}")
+    keys = [re.findall(r"Result for output key (\w+):", text) for text in (printed, shown)]
+    assert keys[0] == keys[1] == ["pose_mm", "status"]
+    pose_mm, status = (np.load(tmp_path / f"{name}.npy") for name in keys[0])
+    assert status.tolist() == [0, 0, 0, 1]
+    np.testing.assert_allclose(pose_mm[:3], expected_rows["pose_mm"], rtol=1e-4, atol=1e-2)
+    assert np.isnan(pose_mm[3]).all()
 
 
 def free_port() -> int:
