@@ -23,6 +23,8 @@ def get_config() -> ConfigDict:
 
     config.batch = ConfigDict()
     config.batch.num_pairs = 66
+    # [S]: one positive per anchor; 4: half the instants, four views each, and all pairs of their views
+    config.batch.views = 2
     # [S]; "mixed": the pairs of a batch are of any subject; "per_replica": each replica's are of one
     config.batch.subjects = "one"
     config.batch.num_labelled = 22  # [S]

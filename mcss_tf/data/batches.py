@@ -34,6 +34,7 @@ def train_batches(
     augmentation: Augmentation | None = None,
     target: str = "canonical",
     is_mixed: bool = False,
+    num_views: int = 2,
 ) -> tf.data.Dataset:
     """Returns endless training batches; batch k depends on the seed and k alone.
 
@@ -52,10 +53,12 @@ def train_batches(
         augmentation: random changes of the images; None for none.
         target: frame of the poses, one of `targets.FRAMES`.
         is_mixed: whether the instants of a batch are of any subject; see `pairs.plan_epoch`.
+        num_views: V, even: views of an instant in a batch, so its 2 M images show 2 M / V instants.
 
     Returns:
         A dataset of dicts, J joints, without the keys of which there are 0 (M and L divided by the replicas):
-          "anchor_image", "positive_image": uint8 [M, S, S, 3];
+          "anchor_image", "positive_image": uint8 [M, S, S, 3], the first and the second half of the views,
+            view by view;
           "group": int32 [M], row of the instant: equal groups show the same instant;
           "labelled_image": uint8 [L, S, S, 3];
           "pose_mm": float32 [L, J-1, 3], in the target's frame, non-root joints in skeleton order;
@@ -66,7 +69,7 @@ def train_batches(
         InputError: if the train split is empty, M or L cannot be filled, or do not divide by the replicas,
             or images are mirrored where the target is global.
     """
-    _check_sizes(image_size, num_pairs, num_labelled, start_step, shard)
+    _check_sizes(image_size, num_pairs, num_labelled, start_step, shard, num_views)
     dataset.require("train")
     options = augmentation or Augmentation()
     if options.flip and target == "global":
@@ -77,7 +80,18 @@ def train_batches(
     of_replica = num_pairs // shard[1], num_labelled // shard[1]
     planned = of_replica if is_per_replica else (num_pairs, num_labelled)
     source = _Batches(
-        dataset, *planned, min_gap_s, labels, seed, shard, is_per_replica, options, target, is_mixed
+        dataset,
+        2 * planned[0] // num_views,
+        num_views,
+        planned[1],
+        min_gap_s,
+        labels,
+        seed,
+        shard,
+        is_per_replica,
+        options,
+        target,
+        is_mixed,
     )
     source.plan(start_step)  # what cannot be planned is refused here, not in the middle of training
     num_pairs, num_labelled = of_replica
@@ -165,7 +179,8 @@ class _Batches:
     def __init__(
         self,
         dataset,
-        num_pairs,
+        num_instants,
+        num_views,
         num_labelled,
         min_gap_s,
         labels,
@@ -177,19 +192,24 @@ class _Batches:
         is_mixed,
     ):
         self._dataset = dataset
+        self._num_views = num_views
         self._seed = seed
         self._options = options
         rows = dataset.split_rows("train")
         labelled = _labelled_rows(dataset, labels, num_labelled)
         self._target = target
         self._targets = PoseTargets(dataset, target, labelled)
-        counts = {"num_pairs": num_pairs, "num_labelled": num_labelled, "labelled_rows": labelled}
+        counts = {"num_pairs": num_instants, "num_labelled": num_labelled, "labelled_rows": labelled}
         counts["is_mixed"] = is_mixed
         gap = 0.0
-        if num_pairs:
-            gap = pairs.resolve_min_gap(dataset.index, rows, num_pairs, min_gap_s, dataset.subjects, is_mixed)
+        if num_instants:
+            gap = pairs.resolve_min_gap(
+                dataset.index, rows, num_instants, min_gap_s, dataset.subjects, is_mixed
+            )
         self._steps_per_epoch = pairs.steps_per_epoch(dataset.index, rows, **counts)
-        plan = functools.partial(pairs.plan_epoch, dataset.index, rows, **counts, min_gap_s=gap, seed=seed)
+        plan = functools.partial(
+            pairs.plan_epoch, dataset.index, rows, **counts, min_gap_s=gap, seed=seed, num_views=num_views
+        )
         # Two, because reading runs ahead into the next epoch while targets of this one are still asked for.
         self._plan_epoch = functools.lru_cache(maxsize=2)(lambda epoch: plan(epoch=epoch))
         self._lock = threading.Lock()
@@ -206,7 +226,7 @@ class _Batches:
             return self._plan_epoch(epoch), position
 
     def jpegs(self, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Returns the JPEGs of a step (anchors, positives, labelled), their seeds, and which to mirror."""
+        """Returns the JPEGs of a step (view by view, labelled), their seeds, and which to mirror."""
         dtypes = (tf.string, tf.int64, tf.bool)
         jpegs, seeds, flips = tf.numpy_function(self._read, [step], dtypes, stateful=False)
         return (
@@ -228,14 +248,14 @@ class _Batches:
 
     def _read(self, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         plan, at = self.plan(int(step))
-        part, flip_pair, flip_labelled = self._part, *self._flips(step, plan)
-        rows, cameras, labelled = plan.rows[at, part], plan.cameras[at, part], plan.labelled_rows[at, part]
-        all_cameras = [cameras[:, 0], cameras[:, 1], plan.labelled_cameras[at, part]]
-        jpegs = self._dataset.read_images(np.concatenate([rows, rows, labelled]), np.concatenate(all_cameras))
+        part, flip_instant, flip_labelled = self._part, *self._flips(step, plan)
+        rows, cameras = np.tile(plan.rows[at, part], self._num_views), plan.cameras[at, part].T.ravel()
+        rows = np.concatenate([rows, plan.labelled_rows[at, part]])
+        cameras = np.concatenate([cameras, plan.labelled_cameras[at, part]])
         return (
-            np.array(jpegs, object),
+            np.array(self._dataset.read_images(rows, cameras), object),
             self._seeds(step, plan),
-            np.concatenate([flip_pair, flip_pair, flip_labelled]),
+            np.concatenate([np.tile(flip_instant, self._num_views), flip_labelled]),
         )
 
     def _look_up(self, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -250,20 +270,21 @@ class _Batches:
             pose_mm = np.where(flip_labelled[:, None, None], flipped_mm, pose_mm)
             mask = np.where(flip_labelled[:, None], flipped_mask, mask)
         non_root = list(skeleton.non_root)
-        return rows.astype(np.int32), pose_mm[:, non_root], mask[:, non_root]
+        group = np.tile(rows, self._num_views // 2).astype(np.int32)
+        return group, pose_mm[:, non_root], mask[:, non_root]
 
     def _seeds(self, step: int, plan: pairs.EpochPlan) -> np.ndarray:
         """Returns int64 [2 M + L, 2]: drawn for the whole batch, so a replica's images change as in one."""
-        num_pairs, num_labelled = plan.rows.shape[1], plan.labelled_rows.shape[1]
-        seeds = self._rng(step).integers(0, 2**62, (2 * num_pairs + num_labelled, 2))
-        groups = np.split(seeds, [num_pairs, 2 * num_pairs])
+        num_instants, num_labelled = plan.rows.shape[1], plan.labelled_rows.shape[1]
+        seeds = self._rng(step).integers(0, 2**62, (self._num_views * num_instants + num_labelled, 2))
+        groups = np.split(seeds, num_instants * np.arange(1, self._num_views + 1))
         return np.concatenate([group[self._part] for group in groups])
 
     def _flips(self, step: int, plan: pairs.EpochPlan) -> tuple[np.ndarray, np.ndarray]:
-        """Returns bool [M] and [L], which pairs and which labelled images of a step are mirrored."""
-        num_pairs, num_labelled = plan.rows.shape[1], plan.labelled_rows.shape[1]
-        is_flipped = self._rng(step, _FLIPS).random(num_pairs + num_labelled) < self._options.flip
-        return is_flipped[:num_pairs][self._part], is_flipped[num_pairs:][self._part]
+        """Returns bool [instants] and [L], which of them are mirrored, an instant in all of its views."""
+        num_instants, num_labelled = plan.rows.shape[1], plan.labelled_rows.shape[1]
+        is_flipped = self._rng(step, _FLIPS).random(num_instants + num_labelled) < self._options.flip
+        return is_flipped[:num_instants][self._part], is_flipped[num_instants:][self._part]
 
     def _rng(self, step: int, *stream: int) -> np.random.Generator:
         return np.random.default_rng([self._seed, self._number(int(step)), *stream])
@@ -367,7 +388,12 @@ def _labelled_rows(dataset: PreparedDataset, labels: Any, num_labelled: int) -> 
 
 
 def _check_sizes(
-    image_size: int, num_pairs: int, num_labelled: int, start_step: int, shard: tuple[int, int]
+    image_size: int,
+    num_pairs: int,
+    num_labelled: int,
+    start_step: int,
+    shard: tuple[int, int],
+    num_views: int,
 ) -> None:
     if image_size < 1 or min(num_pairs, num_labelled, start_step) < 0 or not num_pairs + num_labelled:
         raise InputError(
@@ -381,4 +407,9 @@ def _check_sizes(
             "num_pairs and num_labelled are those of all replicas together: multiples of their number, and a "
             f"replica's index is below it. Received: shard={shard}, num_pairs={num_pairs}, "
             f"num_labelled={num_labelled}. Change them, or the number of replicas."
+        )
+    if num_views < 2 or num_views % 2 or 2 * num_pairs % (num_views * count):
+        raise InputError(
+            "batch.views is even, and the images of a batch are whole instants with that many views each. "
+            f"Received: views={num_views}, num_pairs={num_pairs}, replicas={count}. Change one of them."
         )

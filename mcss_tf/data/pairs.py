@@ -25,12 +25,12 @@ _INSTANTS, _VIEWS, _ORDER, _LABELS = range(4)
 
 @dataclasses.dataclass(frozen=True)
 class EpochPlan:
-    """One epoch of batches (K steps, M pairs, L labelled images).
+    """One epoch of batches (K steps, M instants seen by V views each, L labelled images).
 
     Attributes:
         subject: int32 [K], subject of the metric batch; -1 where it is mixed or there is none.
         rows: int64 [K, M], rows of the index.
-        cameras: int32 [K, M, 2], camera ids of anchor and positive.
+        cameras: int32 [K, M, V], camera ids of the views of each.
         labelled_rows: int64 [K, L].
         labelled_cameras: int32 [K, L].
     """
@@ -128,6 +128,7 @@ def plan_epoch(
     seed: int,
     epoch: int,
     is_mixed: bool = False,
+    num_views: int = 2,
 ) -> EpochPlan:
     """Draws all batches of one epoch, the same ones for the same arguments.
 
@@ -135,19 +136,20 @@ def plan_epoch(
     `min_gap_s` apart within a sequence (times are compared to a microsecond). Of a subject's instants the
     least used in this epoch come first, in random order; one is passed over for a more used one only where
     taking it would break the gap or leave no room for M. Without conflicts their numbers of uses differ by at
-    most one. The two views are an ordered pair drawn uniformly from the views present. Labelled images run
-    through all (row, view), shuffled anew each pass, across epochs.
+    most one. The views are in random order, uniformly drawn from those present; where fewer than V are, they
+    repeat in turn. Labelled images run through all (row, view), shuffled anew each pass, across epochs.
 
     Args:
         index: of the dataset.
         rows: int [N], rows of metric pairs; those seen by one camera alone are left out.
-        num_pairs: M; 0 for no metric pairs.
+        num_pairs: M, instants of a batch; 0 for none.
         num_labelled: L; 0 for no labelled images.
         labelled_rows: int [n], rows whose images are labelled; see `labelled_rows`.
         min_gap_s: as `resolve_min_gap` returned it.
         seed: of the run.
         epoch: from 0.
         is_mixed: takes the instants of a batch from all subjects together; `subject` is then -1.
+        num_views: V.
 
     Raises:
         InputError: if a subject has too few instants, or no image is labelled where L > 0.
@@ -167,7 +169,7 @@ def plan_epoch(
     return EpochPlan(
         subject=subject,
         rows=drawn,
-        cameras=_draw_views(index, drawn, np.random.default_rng([seed, epoch, _VIEWS])),
+        cameras=_draw_views(index, drawn, num_views, np.random.default_rng([seed, epoch, _VIEWS])),
         labelled_rows=labelled[..., 0],
         labelled_cameras=labelled[..., 1].astype(np.int32),
     )
@@ -197,11 +199,12 @@ def _draw_instants(
     return np.concatenate(subjects)[order], np.concatenate(batches)[order]
 
 
-def _draw_views(index: Index, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Returns [..., 2] distinct camera ids, uniformly among the ordered pairs of views present."""
+def _draw_views(index: Index, rows: np.ndarray, num_views: int, rng: np.random.Generator) -> np.ndarray:
+    """Returns [..., V] camera ids of the views present in random order, in turn where there are fewer."""
     is_present = index.is_present()[rows]
     keys = np.where(is_present, rng.random(is_present.shape), 2.0)
-    return np.argsort(keys, axis=-1)[..., :2].astype(np.int32)
+    turns = np.arange(num_views) % np.maximum(is_present.sum(-1, keepdims=True), 1)
+    return np.take_along_axis(np.argsort(keys, axis=-1), turns, axis=-1).astype(np.int32)
 
 
 def _labelled_images(index: Index, rows: np.ndarray, num_labelled: int) -> np.ndarray:

@@ -1,5 +1,6 @@
 """MCSS: multiview-consistent semi-supervised learning (Mitra et al., CVPR 2020)."""
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -61,13 +62,14 @@ class MCSS:
             )
         self._num_pairs = config.batch.num_pairs if has_metric else 0
         self._num_labelled = config.batch.num_labelled if has_labels else 0
+        self._num_instants = 2 * self._num_pairs // config.batch.views
         self._min_gap_s = self._resolve_gap() if has_metric else 0.0
         self.state = Ramp(config.loss.threshold_ramp_steps)
         self.images_per_step = 2 * self._num_pairs + self._num_labelled
         self.steps_per_epoch = pairs.steps_per_epoch(
             dataset.index,
             dataset.split_rows("train"),
-            num_pairs=self._num_pairs,
+            num_pairs=self._num_instants,
             num_labelled=self._num_labelled,
             labelled_rows=self._label_rows,
             is_mixed=self._is_mixed,
@@ -77,7 +79,8 @@ class MCSS:
         """Returns one line on what a batch is."""
         parts = []
         if self._num_pairs:
-            parts.append(f"{self._num_pairs} pairs at least {self._min_gap_s:g} s apart")
+            what = f"{self._num_instants} instants in {self._config.batch.views} views"
+            parts.append(f"{what}, at least {self._min_gap_s:g} s apart,")
         if self._num_labelled:
             parts.append(f"{self._num_labelled} labelled images of {len(self._label_rows)} labelled instants")
         return f"a batch is {' and '.join(parts)}; {self.steps_per_epoch} steps an epoch"
@@ -137,6 +140,7 @@ class MCSS:
             augmentation=Augmentation(**self._config.augment),
             target=self._config.labels.target,
             is_mixed=self._is_mixed,
+            num_views=self._config.batch.views,
         )
 
     def losses(self, model: keras.Model, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -160,6 +164,10 @@ class MCSS:
         loss, num = self._config.loss, group.shape[0]
         threshold = loss.threshold * self.state.value
         anchors, positives = embedding[:num], embedding[num : 2 * num]
+        if self._config.batch.views > 2:
+            anchors, positives, group = all_view_pairs(
+                tf.concat([anchors, positives], 0), group, self._config.batch.views
+            )
         is_global = self._config.batch.mining == "global" and replicas.count() > 1
         candidates = gather_candidates(anchors, positives, group) if is_global else None
         terms = multiview_contrastive_loss(
@@ -236,7 +244,7 @@ class MCSS:
         return pairs.resolve_min_gap(
             self._dataset.index,
             rows,
-            self._config.batch.num_pairs,
+            self._num_instants,
             requested,
             self._dataset.subjects,
             self._is_mixed,
@@ -259,6 +267,23 @@ def gather_candidates(anchors: tf.Tensor, positives: tf.Tensor, groups: tf.Tenso
     dim = anchors.shape[1]
     high, low = tf.unstack(tf.cast(gathered[:, 2 * dim :], tf.int32), axis=1)
     return Candidates(gathered[:, :dim], gathered[:, dim : 2 * dim], high * 2**16 + low)
+
+
+def all_view_pairs(
+    embedding: tf.Tensor, group: tf.Tensor, num_views: int
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Returns anchors and positives [I V (V-1) / 2, D] and their groups: every two views of every instant.
+
+    Args:
+        embedding: [V I, D], view by view.
+        group: int32 [V I / 2], the first I of which name the instants.
+        num_views: V.
+    """
+    views = tf.split(embedding, num_views)
+    of_two = list(itertools.combinations(range(num_views), 2))
+    anchors = tf.concat([views[first] for first, _ in of_two], 0)
+    positives = tf.concat([views[second] for _, second in of_two], 0)
+    return anchors, positives, tf.tile(group[: views[0].shape[0]], [len(of_two)])
 
 
 def label_options(labels: ConfigDict) -> dict[str, Any]:

@@ -101,7 +101,10 @@ def build_mcss_model(
     embedding = UnitLength(name="embedding")(x)
     outputs = {"embedding": embedding}
     if num_joints is not None:
-        pose = layers.Dense(3 * num_joints, dtype="float32", name="pose_linear")(embedding)
+        # Coordinates of about 1, as Adam's steps suit them: those of a unit vector are a tenth of that, and H
+        # would need weights of 10.
+        scaled = layers.Rescaling(embedding_dim**0.5, dtype="float32", name="pose_scale")(embedding)
+        pose = layers.Dense(3 * num_joints, dtype="float32", name="pose_linear")(scaled)
         outputs["pose_mm"] = Unstandardise(num_joints, name="pose_mm")(pose)
     return keras.Model(images, outputs, name="mcss")
 

@@ -63,6 +63,27 @@ def test_a_batch_holds_what_the_plan_says(tiny):
     assert received[0]["pose_mask"].all()
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_an_instant_may_be_there_in_several_views(tiny, count):
+    options = {"num_pairs": 4, "num_labelled": 6, "labelled_rows": tiny.split_rows("train")}
+    parts = [take(tiny, 1, num_views=4, shard=(index, count))[0] for index in range(count)]
+    plan = pairs.plan_epoch(
+        tiny.index,
+        tiny.split_rows("train"),
+        **options | {"num_pairs": 2},
+        min_gap_s=1.0,
+        seed=5,
+        epoch=0,
+        num_views=4,
+    )
+    for index, batch in enumerate(parts):
+        rows, cameras = plan.rows[0, index::count], plan.cameras[0, index::count]
+        np.testing.assert_array_equal(batch["group"], np.tile(rows, 2))
+        images = np.concatenate([batch["anchor_image"], batch["positive_image"]]).astype(int)
+        expected = [stored_image(tiny, row, cameras[i, v]) for v in range(4) for i, row in enumerate(rows)]
+        np.testing.assert_allclose(images, expected, atol=3)
+
+
 def test_shapes_are_static(tiny):
     spec = batches.train_batches(tiny, **SIZES).element_spec
     assert {key: (value.shape.as_list(), value.dtype) for key, value in spec.items()} == {
@@ -239,6 +260,8 @@ def test_images_that_are_not_there_are_refused(tiny, options, message):
         ({"num_pairs": 0, "num_labelled": 0}, "some images. Received: .*num_pairs=0, num_labelled=0"),
         ({"shard": (2, 2)}, r"a replica's index is below it. Received: shard=\(2, 2\)"),
         ({"shard": (0, 3)}, r"multiples of their number.*Received: shard=\(0, 3\), num_pairs=4"),
+        ({"num_views": 3}, r"batch.views is even.*Received: views=3, num_pairs=4, replicas=1"),
+        ({"num_pairs": 3, "num_views": 4}, "whole instants.*Received: views=4, num_pairs=3"),
         ({"num_pairs": 11}, r"needs 11 instants .*Received: at most \{'S1': 10, 'S2': 10\}"),
     ],
 )

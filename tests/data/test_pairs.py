@@ -41,10 +41,22 @@ def make_index(times_s, subject=0, sequence=0, view_mask=0b1111, num_cameras=4) 
     )
 
 
-def plan(index, *, rows=None, num_pairs=4, num_labelled=0, labelled=NONE, min_gap_s=0.0, seed=0, epoch=0):
+def plan(
+    index,
+    *,
+    rows=None,
+    num_pairs=4,
+    num_labelled=0,
+    labelled=NONE,
+    min_gap_s=0.0,
+    seed=0,
+    epoch=0,
+    num_views=2,
+):
     return pairs.plan_epoch(
         index,
         np.arange(len(index)) if rows is None else rows,
+        num_views=num_views,
         num_pairs=num_pairs,
         num_labelled=num_labelled,
         labelled_rows=labelled,
@@ -205,6 +217,19 @@ def test_both_orders_of_all_pairs_of_views_are_equally_likely():
     counts = np.bincount(cameras[:, 0] * 4 + cameras[:, 1], minlength=16).reshape(4, 4)
     assert not counts.diagonal().any()
     assert counts[~np.eye(4, dtype=bool)] == pytest.approx(500, abs=5 * np.sqrt(500))
+
+
+@pytest.mark.parametrize(
+    ("present", "num_different"), [([1, 1, 0, 0], 2), ([1, 1, 1, 0], 3), ([1, 1, 1, 1], 4)]
+)
+def test_fewer_views_than_asked_for_repeat_in_turn(present, num_different):
+    index = make_index(range(5), view_mask=np.packbits(present, bitorder="little")[0])
+    cameras = plan(index, num_pairs=2, num_views=4).cameras
+    assert cameras.shape[1:] == (2, 4)
+    for views in cameras.reshape(-1, 4):
+        assert len(set(views[:num_different])) == num_different
+        np.testing.assert_array_equal(views, np.resize(views[:num_different], 4))
+        assert all(present[camera] for camera in views)
 
 
 def test_instants_with_one_view_are_left_out_of_pairs_only():

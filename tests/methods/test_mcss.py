@@ -1,5 +1,7 @@
 """MCSS as a method: what is read, what is minimised, when the threshold rises, what counts as collapse."""
 
+import itertools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -8,7 +10,7 @@ from configs import tiny
 from mcss_tf import methods
 from mcss_tf.errors import InputError
 from mcss_tf.losses.contrastive import multiview_contrastive_loss
-from mcss_tf.methods.mcss import label_options, spread
+from mcss_tf.methods.mcss import all_view_pairs, label_options, spread
 from mcss_tf.training.loop import train
 from mcss_tf.training.workdir import open_workdir
 from tests.helpers import make_tiny_dataset
@@ -46,6 +48,28 @@ def test_total_is_the_weighted_sum_of_its_terms(dataset):
     np.testing.assert_allclose(scalars["metric"], terms.total, rtol=1e-4)
     error = np.abs(outputs["pose_mm"].numpy()[8:] - batch["pose_mm"]) / model.get_layer("pose_mm").std_mm
     np.testing.assert_allclose(scalars["pose"], error.mean(), rtol=1e-4)
+
+
+def test_every_two_views_of_an_instant_are_a_pair():
+    # Views u of instants i as the points (u, i).
+    embedding = np.array([(u, i) for u in range(4) for i in range(2)], np.float32)
+    anchors, positives, group = all_view_pairs(embedding, np.array([7, 9, 7, 9]), 4)
+    np.testing.assert_array_equal(group, [7, 9] * 6)
+    np.testing.assert_array_equal(anchors[:, 1], positives[:, 1])
+    of_seven = {(int(a[0]), int(p[0])) for a, p in zip(anchors[::2], positives[::2], strict=True)}
+    assert of_seven == {(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)}
+
+
+def test_several_positives_are_means_over_all_pairs_of_views(dataset):
+    config = tiny.get_config()
+    config.batch.views = 4
+    method = methods.get(config, dataset)
+    model, batch = method.build_model(), first_batch(method)
+    images = np.concatenate([batch[name] for name in ("anchor_image", "positive_image", "labelled_image")])
+    views = model(images, training=True)["embedding"].numpy()[:8].reshape(4, 2, -1)
+    pairs = list(itertools.combinations(range(4), 2))
+    squared = [((views[u] - views[v]) ** 2).sum(-1) for u, v in pairs]
+    np.testing.assert_allclose(method.losses(model, batch)["pull"], np.sqrt(squared).mean(), rtol=1e-4)
 
 
 def test_target_standardisation_is_that_of_the_labelled_training_poses(dataset):
@@ -146,9 +170,9 @@ def test_an_anchor_without_negative_gets_grey(dataset):
 
 def test_gap_is_auto_or_seconds(dataset):
     config = tiny.get_config()
-    assert "4 pairs at least 1 s apart" in methods.get(config, dataset).describe()
+    assert "4 instants in 2 views, at least 1 s apart," in methods.get(config, dataset).describe()
     config.batch.min_gap_s = "0.5"
-    assert "4 pairs at least 0.5 s apart" in methods.get(config, dataset).describe()
+    assert "4 instants in 2 views, at least 0.5 s apart," in methods.get(config, dataset).describe()
     config.batch.min_gap_s = "soon"
     with pytest.raises(InputError, match="min_gap_s must be \"auto\" or seconds. Received: 'soon'"):
         methods.get(config, dataset)
