@@ -23,7 +23,8 @@ def get_config() -> ConfigDict:
 
     config.batch = ConfigDict()
     config.batch.num_pairs = 66
-    # [S]: one positive per anchor; 4: half the instants, four views each, and all pairs of their views
+    # [S]: one positive per anchor; 4: half as many instants, in four views each (or as many as there are
+    # cameras), and every two of them are a pair
     config.batch.views = 2
     # [S]; "mixed": the pairs of a batch are of any subject; "per_replica": each replica's are of one
     config.batch.subjects = "one"

@@ -62,7 +62,9 @@ class MCSS:
             )
         self._num_pairs = config.batch.num_pairs if has_metric else 0
         self._num_labelled = config.batch.num_labelled if has_labels else 0
-        self._num_instants = 2 * self._num_pairs // config.batch.views
+        # Of an even number; where there are fewer cameras, the same image would be there twice.
+        self._num_views = min(config.batch.views, max(2, len(dataset.cameras) // 2 * 2))
+        self._num_instants = 2 * self._num_pairs // self._num_views
         self._min_gap_s = self._resolve_gap() if has_metric else 0.0
         self.state = Ramp(config.loss.threshold_ramp_steps)
         self.images_per_step = 2 * self._num_pairs + self._num_labelled
@@ -79,7 +81,7 @@ class MCSS:
         """Returns one line on what a batch is."""
         parts = []
         if self._num_pairs:
-            what = f"{self._num_instants} instants in {self._config.batch.views} views"
+            what = f"{self._num_instants} instants in {self._num_views} views"
             parts.append(f"{what}, at least {self._min_gap_s:g} s apart,")
         if self._num_labelled:
             parts.append(f"{self._num_labelled} labelled images of {len(self._label_rows)} labelled instants")
@@ -140,7 +142,7 @@ class MCSS:
             augmentation=Augmentation(**self._config.augment),
             target=self._config.labels.target,
             is_mixed=self._is_mixed,
-            num_views=self._config.batch.views,
+            num_views=self._num_views,
         )
 
     def losses(self, model: keras.Model, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -164,10 +166,8 @@ class MCSS:
         loss, num = self._config.loss, group.shape[0]
         threshold = loss.threshold * self.state.value
         anchors, positives = embedding[:num], embedding[num : 2 * num]
-        if self._config.batch.views > 2:
-            anchors, positives, group = all_view_pairs(
-                tf.concat([anchors, positives], 0), group, self._config.batch.views
-            )
+        if self._num_views > 2:
+            anchors, positives, group = all_view_pairs(embedding[: 2 * num], group, self._num_views)
         is_global = self._config.batch.mining == "global" and replicas.count() > 1
         candidates = gather_candidates(anchors, positives, group) if is_global else None
         terms = multiview_contrastive_loss(

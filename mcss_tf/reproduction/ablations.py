@@ -5,7 +5,7 @@ Two training subjects are held out, and rows are measured on them alone: the tes
 
 from typing import Any
 
-ABLATION_STEPS = 1000
+ABLATION_STEPS = 600
 ABLATION_NOTE = (
     f"On S7 and S8, who are held out of training: {ABLATION_STEPS} steps of configs/mcss.py, labels of S1. "
     "The baseline's rows: three times as many, and the best of their weights."
@@ -59,6 +59,9 @@ ABLATIONS: dict[str, tuple[str, dict[str, dict[str, Any]]]] = {
         "2": {"batch.min_gap_s": "2.0"},
     }),
     "pairs": ("Pairs of a batch", {str(num): {"batch.num_pairs": num} for num in (22, 44, 66, 128)}),
+    "views": ("Views of an instant in a batch of as many images", {
+        "2: one positive per anchor": {"batch.views": 2}, "4: three": {"batch.views": 4},
+    }),
     "lambda": ("Weight of the pose loss", {
         f"{value:g}": {"loss.pose_weight": value} for value in (0.1, 0.3, 1.0, 3.0, 10.0)
     }),

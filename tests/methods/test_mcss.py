@@ -60,15 +60,16 @@ def test_every_two_views_of_an_instant_are_a_pair():
     assert of_seven == {(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)}
 
 
-def test_several_positives_are_means_over_all_pairs_of_views(dataset):
+@pytest.mark.parametrize(("cameras", "num_views"), [(3, 2), (4, 4), (5, 4)])
+def test_several_positives_are_means_over_all_pairs_of_views(tmp_path, cameras, num_views):
     config = tiny.get_config()
     config.batch.views = 4
-    method = methods.get(config, dataset)
+    method = methods.get(config, make_tiny_dataset(tmp_path, instants=12, cameras=cameras))
+    assert f"instants in {num_views} views" in method.describe()
     model, batch = method.build_model(), first_batch(method)
     images = np.concatenate([batch[name] for name in ("anchor_image", "positive_image", "labelled_image")])
-    views = model(images, training=True)["embedding"].numpy()[:8].reshape(4, 2, -1)
-    pairs = list(itertools.combinations(range(4), 2))
-    squared = [((views[u] - views[v]) ** 2).sum(-1) for u, v in pairs]
+    views = np.split(model(images, training=True)["embedding"].numpy()[:8], num_views)
+    squared = [((a - b) ** 2).sum(-1) for a, b in itertools.combinations(views, 2)]
     np.testing.assert_allclose(method.losses(model, batch)["pull"], np.sqrt(squared).mean(), rtol=1e-4)
 
 
