@@ -6,11 +6,13 @@
 
 tensorflow   distances by a float32 matrix product, mask and minima in plain TensorFlow operations
 xla          the same, compiled by XLA
-numpy        only the matrix product, which must write its N x N result; no mask, no minima
 op_clusters  the op on eight tight clusters far apart, threshold 0: all candidates are nearly the best
 op_equal     the op on embeddings that are all equal, threshold 0: none is admissible, and all nearly are
-addons_*     tensorflow-addons, torch_* and pytorch_* PyTorch, timed by benchmarks/peers in their environments
-Times are medians; the contestants of this process take turns, so a change of the machine's speed meets all.
+numpy        only the matrix product, which must write its N x N result; no mask, no minima
+addons_*     tensorflow-addons, torch_* and pytorch_* PyTorch
+The last three are timed by benchmarks/peers in processes, and environments, of their own. Times are medians.
+The contestants of this process take turns, so a change of the machine's speed meets all; a turn is several
+calls, so that each finds its own data in the caches as a peer does.
 GFLOP/s counts 2 N^2 D. Memory is the growth of the peak resident size during one call in a fresh process.
 """
 
@@ -42,6 +44,7 @@ flags.DEFINE_string("json", None, "File for the figures; stdout has them as a ta
 flags.DEFINE_string("memory_of", None, "Used by the program itself: print the memory of this contestant.")
 
 ROOT = Path(__file__).resolve().parents[1]
+CALLS_OF_TURN = 4
 MAX_REFERENCE_SIZE = 16384  # the others hold several N x N matrices: 17 GB each at 65536
 
 
@@ -81,8 +84,6 @@ def contestants(num):
     if num <= MAX_REFERENCE_SIZE:
         functions["tensorflow"] = tf.function(product_form)
         functions["xla"] = tf.function(product_form, jit_compile=True)
-        product = np.empty((num, num), np.float32)
-        calls["numpy"] = lambda: np.matmul(embeddings[:num], embeddings[num:].T, out=product)
     for name, function in functions.items():
         calls[name] = lambda f=function: [x.numpy() for x in f(anchors, positives, threshold)]
     for name, values in hard_cases(num).items() if num <= MAX_REFERENCE_SIZE else ():
@@ -92,17 +93,18 @@ def contestants(num):
 
 
 def time_calls(calls):
-    """Median milliseconds of each call, taking turns."""
+    """Median milliseconds of each call, taking turns of which the first call only warms up."""
     seconds = {name: [] for name in calls}
     for call in calls.values():
-        call()
         call()
     start = time.perf_counter()
     while len(seconds["op"]) < timing.MIN_REPEATS or time.perf_counter() - start < 4 * timing.MIN_SECONDS:
         for name, call in calls.items():
-            begin = time.perf_counter()
             call()
-            seconds[name].append(time.perf_counter() - begin)
+            for _ in range(CALLS_OF_TURN):
+                begin = time.perf_counter()
+                call()
+                seconds[name].append(time.perf_counter() - begin)
     return {name: 1000 * statistics.median(values) for name, values in seconds.items()}
 
 
@@ -144,11 +146,18 @@ def measure_peak():
 def time_peers(sizes):
     """`{(name, n): ms}` of the peers whose interpreter was given; says which are missing."""
     times = {}
-    for module, python in (("time_addons", FLAGS.addons_python), ("time_torch", FLAGS.torch_python)):
+    sizes = [num for num in sizes if num <= MAX_REFERENCE_SIZE]
+    if not sizes:
+        return times
+    pythons = {
+        "time_numpy": sys.executable,
+        "time_addons": FLAGS.addons_python,
+        "time_torch": FLAGS.torch_python,
+    }
+    for module, python in pythons.items():
         if not python:
             print(f"SKIPPED: {module}: no interpreter was given (`make peers` makes one; see --help).")
             continue
-        sizes = [num for num in sizes if num <= MAX_REFERENCE_SIZE]
         command = [python, "-m", f"benchmarks.peers.{module}", "--sizes", *map(str, sizes)]
         command += ["--dim", str(FLAGS.dim), "--threads", str(FLAGS.threads)]
         env = {**os.environ, "OMP_NUM_THREADS": str(FLAGS.threads)}

@@ -53,16 +53,26 @@ constexpr uint64_t kNone = ~uint64_t{0};
 constexpr float kLower = 1 + 0x1p-20f;
 // A multiple of the height and the width of every tile.
 constexpr int64_t kTileMultiple = 96;
-// Rows and columns of one block, whose bounds a task keeps on its stack, and the pairs it puts off.
-constexpr int64_t kMaxBlockRows = 5 * kTileMultiple;
-constexpr int64_t kMaxBlockColumns = 11 * kTileMultiple;
-constexpr int kMaxCandidates = 2048;
+// Rows that a block's columns are multiplied with in turn: their packed values stay in the first-level cache.
+constexpr int64_t kStripRows = kTileMultiple;
+// Of the dimension that embeddings are padded to.
+constexpr int64_t kDimMultiple = 32;
+// What is kept of a call's memory for the next: enough for N = 8192 at dimension 128.
+constexpr int64_t kMaxKeptFloats = int64_t{1} << 22;
+// Rows and columns of one block, whose bounds a task keeps on its stack, and the pairs it puts off: 85 KB in all.
+constexpr int64_t kMaxBlockRows = 11 * kTileMultiple;
+constexpr int64_t kMaxBlockColumns = 22 * kTileMultiple;
+constexpr int kMaxCandidates = 4096;
+// A block finds its columns' bounds anew, so few large blocks are less work, and more of them even out the threads.
+constexpr int64_t kBlocksPerThread = 2;
+// What a task that packs takes.
+constexpr int64_t kPackedAtOnce = 2 * kTileMultiple;
 // The values of a candidate are fetched while those so many before it are evaluated.
 constexpr int kAhead = 3;
-// Up to this many hits of a tile are looked at one by one.
+// Up to this many hits of a tile are looked at one by one; of more, most are superfluous once floors are raised.
 constexpr int kFewHits = 6;
 // Below this many multiply-adds another thread takes longer to wake than to help.
-constexpr double kMinParallelWork = 4e6;
+constexpr double kMinParallelWork = 1.6e7;
 // The typical |r|/|x| of rounding to bfloat16, for the error bound above.
 constexpr double kBfloat16Residual = 1.5 * 0x1p-10;
 // A filter with bfloat16 is given up by a task that evaluates more pairs than this, and more than this share of those
@@ -73,6 +83,7 @@ constexpr int64_t kPairsForEvaluation = 16;
 // One side (anchors or positives), prepared for the tiled product.
 struct Side {
   const float* values;          // [num, padded_dim], as given
+  float* copy;                  // where `values` are, if those given are not float32 of padded dimension; else null
   const int32_t* groups;        // [num]
   int64_t num;
   float* packed;                // tile by tile, centred and scaled; 0 where padded or not finite
@@ -83,7 +94,7 @@ struct Side {
 
 struct Plan {
   Side rows, columns;
-  int64_t dim, padded_dim;  // padded_dim: a multiple of 32
+  int64_t dim, padded_dim;  // padded_dim: a multiple of kDimMultiple
   float threshold;
   float certainly_far;   // a pair whose upper bound of -D^2/2 is below this is above the threshold
   const double* centre;  // [padded_dim]
@@ -172,18 +183,32 @@ float CertainlyFar(float threshold, double scale) {
   return threshold < 0 ? kInfinity : static_cast<float>(-0.5 * kLower * kLower * distance * distance - 0x1p-124);
 }
 
-// Of instruction sets without tile registers.
-struct NoTiles {
-  static constexpr bool kHasTiles = false;
+typedef double Doubles __attribute__((vector_size(64)));
+typedef float EightFloats __attribute__((vector_size(32)));
+
+// What holds for an instruction set unless it says otherwise.
+struct Common {
+  static constexpr bool kIsBfloat16 = false, kHasTiles = false;
   static inline void Configure() {}
   static inline void Release() {}
+  template <typename Vector>
+  __attribute__((always_inline)) static inline float LargestOf(Vector a, int width) {
+    float largest = a[0];
+    for (int i = 1; i < width; ++i) largest = a[i] > largest ? a[i] : largest;
+    return largest;
+  }
+  __attribute__((always_inline)) static inline Doubles Widen(EightFloats x) {
+    return __builtin_convertvector(x, Doubles);
+  }
+  __attribute__((always_inline)) static inline EightFloats Narrow(Doubles x) {
+    return __builtin_convertvector(x, EightFloats);
+  }
 };
 
 namespace portable {
-struct Isa : NoTiles {
+struct Isa : Common {
   typedef float Vector __attribute__((vector_size(16)));
   static constexpr int kWidth = 4, kRows = 4, kVectors = 2;
-  static constexpr bool kIsBfloat16 = false;
   static inline Vector Broadcast(float x) { return Vector{x, x, x, x}; }
   static inline Vector Load(const float* x) {
     Vector v;
@@ -192,6 +217,8 @@ struct Isa : NoTiles {
   }
   static inline Vector Fma(Vector a, Vector b, Vector sum) { return a * b + sum; }
   static inline Vector Min(Vector a, Vector b) { return a < b ? a : b; }
+  static inline Vector Max(Vector a, Vector b) { return a > b ? a : b; }
+  static inline float Largest(Vector a) { return LargestOf(a, kWidth); }
   static inline uint32_t Greater(Vector a, Vector b) {
     const auto is_greater = a > b;
     return (is_greater[0] & 1) | (is_greater[1] & 2) | (is_greater[2] & 4) | (is_greater[3] & 8);
@@ -209,14 +236,15 @@ constexpr const Kernels* kFiner = nullptr;
 #pragma GCC target("avx2,fma")
 #endif
 namespace avx2 {
-struct Isa : NoTiles {
+struct Isa : Common {
   typedef __m256 Vector;
   static constexpr int kWidth = 8, kRows = 6, kVectors = 2;
-  static constexpr bool kIsBfloat16 = false;
   static inline Vector Broadcast(float x) { return _mm256_set1_ps(x); }
   static inline Vector Load(const float* x) { return _mm256_loadu_ps(x); }
   static inline Vector Fma(Vector a, Vector b, Vector sum) { return _mm256_fmadd_ps(a, b, sum); }
   static inline Vector Min(Vector a, Vector b) { return _mm256_min_ps(a, b); }
+  static inline Vector Max(Vector a, Vector b) { return _mm256_max_ps(a, b); }
+  static inline float Largest(Vector a) { return LargestOf(a, kWidth); }
   static inline uint32_t Greater(Vector a, Vector b) { return _mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GT_OQ)); }
 };
 constexpr const Kernels* kFiner = nullptr;
@@ -231,15 +259,19 @@ constexpr const Kernels* kFiner = nullptr;
 #pragma GCC target("avx512f,avx2,fma")
 #endif
 namespace avx512 {
-struct Isa : NoTiles {
+struct Isa : Common {
   typedef __m512 Vector;
   static constexpr int kWidth = 16, kRows = 12, kVectors = 2;
-  static constexpr bool kIsBfloat16 = false;
   static inline Vector Broadcast(float x) { return _mm512_set1_ps(x); }
   static inline Vector Load(const float* x) { return _mm512_loadu_ps(x); }
   static inline Vector Fma(Vector a, Vector b, Vector sum) { return _mm512_fmadd_ps(a, b, sum); }
   static inline Vector Min(Vector a, Vector b) { return _mm512_min_ps(a, b); }
+  static inline Vector Max(Vector a, Vector b) { return _mm512_max_ps(a, b); }
+  static inline float Largest(Vector a) { return _mm512_reduce_max_ps(a); }
   static inline uint32_t Greater(Vector a, Vector b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
+  // Compilers convert the halves one by one.
+  static inline Doubles Widen(EightFloats x) { return (Doubles)_mm512_cvtps_pd((__m256)x); }
+  static inline EightFloats Narrow(Doubles x) { return (EightFloats)_mm512_cvtpd_ps((__m512d)x); }
 };
 constexpr const Kernels* kFiner = nullptr;
 #include "kernels/hardest_negatives_tile.inc"
@@ -257,16 +289,10 @@ constexpr const Kernels* kFiner = nullptr;
 #pragma GCC target("avx512f,avx512bw,avx512vl,avx512bf16,avx2,fma")
 #endif
 namespace avx512_bfloat16 {
-struct Isa : NoTiles {
-  typedef __m512 Vector;
-  static constexpr int kWidth = 16, kRows = 12, kVectors = 2;
+struct Isa : avx512::Isa {
   static constexpr bool kIsBfloat16 = true;
-  static inline Vector Broadcast(float x) { return _mm512_set1_ps(x); }
-  static inline Vector Load(const float* x) { return _mm512_loadu_ps(x); }
   // Each lane of a and b is two bfloat16; twice the multiply-adds of float32 in the same time.
   static inline Vector Fma(Vector a, Vector b, Vector sum) { return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b); }
-  static inline Vector Min(Vector a, Vector b) { return _mm512_min_ps(a, b); }
-  static inline uint32_t Greater(Vector a, Vector b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
 };
 constexpr const Kernels* kFiner = &avx512::kKernels;
 #include "kernels/hardest_negatives_tile.inc"
@@ -293,14 +319,9 @@ struct alignas(64) TileConfiguration {
 };
 constexpr TileConfiguration kTileConfiguration;
 
-struct Isa {
-  typedef __m512 Vector;
-  static constexpr int kWidth = 16, kRows = 32, kVectors = 2;
+struct Isa : avx512::Isa {
+  static constexpr int kRows = 32;
   static constexpr bool kIsBfloat16 = true, kHasTiles = true;
-  static inline Vector Broadcast(float x) { return _mm512_set1_ps(x); }
-  static inline Vector Load(const float* x) { return _mm512_loadu_ps(x); }
-  static inline Vector Min(Vector a, Vector b) { return _mm512_min_ps(a, b); }
-  static inline uint32_t Greater(Vector a, Vector b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
   static inline void Configure() { _tile_loadconfig(&kTileConfiguration); }
   static inline void Release() { _tile_release(); }
   // products = a b, of a [kRows][steps] and b [steps][2 * kWidth], whose lanes are two bfloat16 each.
@@ -403,54 +424,61 @@ void ParallelFor(const ThreadPool& pool, int64_t num_tasks, const std::function<
   progress->all_done.wait(lock, [&] { return progress->num_done == num_tasks; });
 }
 
-// Cache-line aligned, not initialised.
-struct Buffer {
-  explicit Buffer(int64_t size)
-      : values(static_cast<float*>(::operator new(std::max<int64_t>(size, 1) * sizeof(float), std::align_val_t{64}))) {}
-  ~Buffer() { ::operator delete(values, std::align_val_t{64}); }
-  Buffer(const Buffer&) = delete;
-  float* const values;
-};
-
-// One side's memory: O(num * dim).
-class PreparedSide {
+// The memory of one call, aligned to a cache line and not initialised. That of a small call is kept for the next, since
+// the system takes half as long to map fresh pages as packing takes to fill them.
+class Workspace {
  public:
-  PreparedSide(const Embeddings& given, bool is_bfloat16, int64_t dim, int64_t padded_dim)
-      : copy_(is_bfloat16 || dim != padded_dim ? given.num * padded_dim : 0),
-        packed_(RoundUp(given.num, kTileMultiple) * padded_dim),
-        bounds_(2 * RoundUp(given.num, kTileMultiple)),
-        best_(new std::atomic<uint64_t>[given.num]) {
-    for (int64_t i = 0; i < given.num; ++i) best_[i].store(kNone, std::memory_order_relaxed);
-    side = {static_cast<const float*>(given.values), given.groups, given.num, packed_.values, bounds_.values,
-            bounds_.values + RoundUp(given.num, kTileMultiple), best_.get()};
-    if (is_bfloat16 || dim != padded_dim) {
-      side.values = copy_.values;
-      Widen(given, is_bfloat16, dim, padded_dim);
-    }
+  explicit Workspace(int64_t num_floats) : block_(kept.exchange(nullptr)) {
+    if (block_ != nullptr && block_->num_floats >= num_floats) return;
+    Free(block_);
+    block_ = new (::operator new(sizeof(Block) + num_floats * sizeof(float), std::align_val_t{64})) Block{num_floats};
   }
-
-  Side side;
+  ~Workspace() { Free(block_->num_floats <= kMaxKeptFloats ? kept.exchange(block_) : block_); }
+  Workspace(const Workspace&) = delete;
+  float* values() { return reinterpret_cast<float*>(block_ + 1); }
 
  private:
-  void Widen(const Embeddings& given, bool is_bfloat16, int64_t dim, int64_t padded_dim) {
-    for (int64_t i = 0; i < given.num; ++i) {
-      float* row = copy_.values + i * padded_dim;
-      for (int64_t d = 0; d < padded_dim; ++d) {
-        row[d] = d >= dim ? 0 : is_bfloat16 ? Bfloat16At(given.values, i * dim + d)
-                                            : static_cast<const float*>(given.values)[i * dim + d];
-      }
-    }
-  }
-  static float Bfloat16At(const void* values, int64_t i) {
-    const uint32_t bits = uint32_t{static_cast<const uint16_t*>(values)[i]} << 16;
-    float value;
-    std::memcpy(&value, &bits, sizeof(value));
-    return value;
-  }
+  struct alignas(64) Block {
+    int64_t num_floats;
+  };
+  static void Free(Block* block) { ::operator delete(block, std::align_val_t{64}); }
 
-  Buffer copy_, packed_, bounds_;
-  std::unique_ptr<std::atomic<uint64_t>[]> best_;
+  static std::atomic<Block*> kept;  // null while a call uses it
+  Block* block_;
 };
+std::atomic<Workspace::Block*> Workspace::kept{nullptr};
+
+// Whether the embeddings have to be copied to be float32 of padded dimension.
+bool IsCopied(const Problem& problem) { return problem.is_bfloat16 || problem.dim % kDimMultiple != 0; }
+
+// The memory of one side: O(num * dim), and a multiple of a cache line.
+int64_t FloatsOf(const Embeddings& given, const Problem& problem) {
+  const int64_t num_copies = IsCopied(problem) ? 2 : 1;
+  return RoundUp(given.num, kTileMultiple) * (num_copies * RoundUp(problem.dim, kDimMultiple) + 4);
+}
+
+// One side's arrays in `memory`, with nothing found yet.
+Side Layout(const Embeddings& given, const Problem& problem, float* memory) {
+  const int64_t num = RoundUp(given.num, kTileMultiple), size = num * RoundUp(problem.dim, kDimMultiple);
+  Side side = {};
+  side.copy = IsCopied(problem) ? memory + size + 4 * num : nullptr;
+  side.values = IsCopied(problem) ? side.copy : static_cast<const float*>(given.values);
+  side.groups = given.groups;
+  side.num = given.num;
+  side.packed = memory;
+  side.start = memory + size;
+  side.error = side.start + num;
+  side.best = reinterpret_cast<std::atomic<uint64_t>*>(side.error + num);
+  for (int64_t i = 0; i < given.num; ++i) new (&side.best[i]) std::atomic<uint64_t>(kNone);
+  return side;
+}
+
+float Bfloat16At(const void* values, int64_t i) {
+  const uint32_t bits = uint32_t{static_cast<const uint16_t*>(values)[i]} << 16;
+  float value;
+  std::memcpy(&value, &bits, sizeof(value));
+  return value;
+}
 
 // Coordinate-wise median of three embeddings: embeddings that lie close together then have small norms, and one
 // outlier does no harm. Any centre gives the same outcome; a good one leaves fewer pairs to evaluate in float64.
@@ -482,21 +510,78 @@ double Spread(const Plan& plan) {
   return spread;
 }
 
+// Calls work(is_row, begin, end) for parts of both sides that hold whole tiles, on all threads.
+template <typename Work>
+void ForEmbeddings(const ThreadPool& pool, const Plan& plan, Work work) {
+  const int64_t num_row_tasks = CeilDiv(plan.rows.num, kPackedAtOnce);
+  ParallelFor(pool, num_row_tasks + CeilDiv(plan.columns.num, kPackedAtOnce), [&](int64_t i) {
+    const bool is_row = i < num_row_tasks;
+    const int64_t begin = (is_row ? i : i - num_row_tasks) * kPackedAtOnce;
+    work(is_row, begin, std::min(begin + kPackedAtOnce, is_row ? plan.rows.num : plan.columns.num));
+  });
+}
+
+// Fills the copies of both sides: float32 of padded dimension.
+void Copy(const ThreadPool& pool, const Plan& plan, const Problem& problem) {
+  ForEmbeddings(pool, plan, [&](bool is_row, int64_t begin, int64_t end) {
+    const void* given = (is_row ? problem.rows : problem.columns).values;
+    for (int64_t i = begin; i < end; ++i) {
+      float* copy = (is_row ? plan.rows : plan.columns).copy + i * plan.padded_dim;
+      for (int64_t d = 0; d < plan.dim; ++d) {
+        const int64_t at = i * plan.dim + d;
+        copy[d] = problem.is_bfloat16 ? Bfloat16At(given, at) : static_cast<const float*>(given)[at];
+      }
+      std::fill(copy + plan.dim, copy + plan.padded_dim, 0.0f);
+    }
+  });
+}
+
 // Packs both sides and returns the largest finite |x|^2.
 double Pack(const ThreadPool& pool, const Plan& plan, const Kernels& kernels) {
-  constexpr int64_t kEmbeddings = 4 * kTileMultiple;
-  const int64_t num_row_tasks = CeilDiv(plan.rows.num, kEmbeddings);
   std::mutex mutex;
   double largest = 0;
-  ParallelFor(pool, num_row_tasks + CeilDiv(plan.columns.num, kEmbeddings), [&](int64_t i) {
-    const bool is_row = i < num_row_tasks;
-    const int64_t begin = (is_row ? i : i - num_row_tasks) * kEmbeddings;
-    const int64_t end = std::min(begin + kEmbeddings, is_row ? plan.rows.num : plan.columns.num);
+  ForEmbeddings(pool, plan, [&](bool is_row, int64_t begin, int64_t end) {
     const double here = (is_row ? kernels.pack_rows : kernels.pack_columns)(plan, begin, end);
     std::lock_guard<std::mutex> lock(mutex);
     largest = std::max(largest, here);
   });
   return largest;
+}
+
+// Centres and packs both sides, and scales them where squares would leave float32's range.
+void Prepare(const ThreadPool& pool, Plan& plan, const Kernels& kernels) {
+  const double largest = Pack(pool, plan, kernels);
+  if (largest == 0 || (largest > 0x1p-60 && largest < 0x1p100)) return;
+  const double spread = Spread(plan);
+  if (spread > 0) plan.scale = std::ldexp(1.0, -std::ilogb(spread));
+  Pack(pool, plan, kernels);
+}
+
+// Decides all pairs, block by block.
+void Select(const ThreadPool& pool, const Plan& plan, const Kernels& kernels) {
+  const int64_t num_rows = plan.rows.num, num_columns = plan.columns.num;
+  const int64_t block_rows = std::clamp(RoundUp(CeilDiv(num_rows, kBlocksPerThread * pool.num_threads), kTileMultiple),
+                                        kTileMultiple, kMaxBlockRows);
+  const int64_t num_row_blocks = CeilDiv(num_rows, block_rows);
+  const int64_t num_column_blocks = CeilDiv(num_columns, kMaxBlockColumns);
+  // Blocks that are not decided yet; each is written by one task.
+  std::vector<char> is_open(num_row_blocks * num_column_blocks, true);
+  std::atomic<bool> is_too_coarse{false};
+  const auto select = [&](const Kernels& kernels) {
+    ParallelFor(pool, num_row_blocks * num_column_blocks, [&](int64_t i) {
+      if (!is_open[i] || is_too_coarse.load(std::memory_order_relaxed)) return;
+      const int64_t row = i / num_column_blocks * block_rows, column = i % num_column_blocks * kMaxBlockColumns;
+      is_open[i] = !kernels.select(plan, row, std::min(row + block_rows, num_rows), column,
+                                   std::min(column + kMaxBlockColumns, num_columns));
+      if (is_open[i]) is_too_coarse.store(true, std::memory_order_relaxed);
+    });
+  };
+  select(kernels);
+  if (is_too_coarse.exchange(false)) {
+    // What was found so far are exact distances, so they stay.
+    Pack(pool, plan, *kernels.finer);
+    select(*kernels.finer);
+  }
 }
 
 void Write(const Side& side, int32_t* index, float* distance) {
@@ -530,49 +615,26 @@ void HardestNegativesOnCpu(const Problem& problem, const Selection& selection, c
                            InstructionSet instruction_set) {
   static const InstructionSet best = Best();
   const Kernels& kernels = KernelsOf(instruction_set == InstructionSet::kBest ? best : instruction_set);
-  const int64_t dim = problem.dim, padded_dim = RoundUp(dim, 32);
-  PreparedSide rows(problem.rows, problem.is_bfloat16, dim, padded_dim);
-  PreparedSide columns(problem.columns, problem.is_bfloat16, dim, padded_dim);
-  Plan plan = {rows.side, columns.side, dim, padded_dim, problem.threshold, 0.0f, nullptr, 1.0};
-  const std::vector<double> centre = Centre(plan);
-  plan.centre = centre.data();
-
-  const double work = static_cast<double>(problem.rows.num) * problem.columns.num * dim;
+  Workspace workspace(FloatsOf(problem.rows, problem) + FloatsOf(problem.columns, problem));
+  Plan plan = {Layout(problem.rows, problem, workspace.values()),
+               Layout(problem.columns, problem, workspace.values() + FloatsOf(problem.rows, problem)),
+               problem.dim,
+               RoundUp(problem.dim, kDimMultiple),
+               problem.threshold,
+               0.0f,
+               nullptr,
+               1.0};
+  const double work = static_cast<double>(problem.rows.num) * problem.columns.num * problem.dim;
   const ThreadPool alone;
   const ThreadPool& threads = work < kMinParallelWork ? alone : pool;
-  const double largest = Pack(threads, plan, kernels);
-  if (largest != 0 && !(largest > 0x1p-60 && largest < 0x1p100)) {
-    const double spread = Spread(plan);
-    if (spread > 0) plan.scale = std::ldexp(1.0, -std::ilogb(spread));
-    Pack(threads, plan, kernels);
-  }
+  if (IsCopied(problem)) Copy(threads, plan, problem);
+  const std::vector<double> centre = Centre(plan);
+  plan.centre = centre.data();
+  Prepare(threads, plan, kernels);
   plan.certainly_far = CertainlyFar(plan.threshold, plan.scale);
-
-  // Tall enough to reuse a column tile, low enough to give every thread several blocks.
-  const int64_t block_rows = std::clamp(RoundUp(CeilDiv(problem.rows.num, 4 * threads.num_threads), kTileMultiple),
-                                        kTileMultiple, kMaxBlockRows);
-  const int64_t num_row_blocks = CeilDiv(problem.rows.num, block_rows);
-  const int64_t num_column_blocks = CeilDiv(problem.columns.num, kMaxBlockColumns);
-  // Blocks that are not decided yet; each is written by one task.
-  std::vector<char> is_open(num_row_blocks * num_column_blocks, true);
-  std::atomic<bool> is_too_coarse{false};
-  const auto select = [&](const Kernels& kernels) {
-    ParallelFor(threads, num_row_blocks * num_column_blocks, [&](int64_t i) {
-      if (!is_open[i] || is_too_coarse.load(std::memory_order_relaxed)) return;
-      const int64_t row = i / num_column_blocks * block_rows, column = i % num_column_blocks * kMaxBlockColumns;
-      is_open[i] = !kernels.select(plan, row, std::min(row + block_rows, problem.rows.num), column,
-                                   std::min(column + kMaxBlockColumns, problem.columns.num));
-      if (is_open[i]) is_too_coarse.store(true, std::memory_order_relaxed);
-    });
-  };
-  select(kernels);
-  if (is_too_coarse.exchange(false)) {
-    // What was found so far are exact distances, so they stay.
-    Pack(threads, plan, *kernels.finer);
-    select(*kernels.finer);
-  }
-  Write(rows.side, selection.row_index, selection.row_distance);
-  Write(columns.side, selection.column_index, selection.column_distance);
+  Select(threads, plan, kernels);
+  Write(plan.rows, selection.row_index, selection.row_distance);
+  Write(plan.columns, selection.column_index, selection.column_distance);
 }
 
 }  // namespace mcss

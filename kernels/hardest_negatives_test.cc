@@ -202,7 +202,7 @@ std::vector<Case> Cases() {
   const float nan = std::numeric_limits<float>::quiet_NaN(), infinity = std::numeric_limits<float>::infinity();
   for (const auto& [num_rows, num_columns, dim] : std::vector<std::array<int, 3>>{
            {0, 0, 4}, {0, 5, 4}, {5, 0, 4}, {1, 1, 1}, {3, 4, 0}, {12, 32, 16}, {13, 33, 17}, {64, 64, 128},
-           {5, 700, 3}, {700, 5, 3}, {481, 130, 20}, {130, 1100, 30}, {300, 300, 128}}) {
+           {5, 700, 3}, {700, 5, 3}, {481, 130, 20}, {130, 2200, 30}, {300, 300, 128}}) {
     for (float threshold : {-1.0f, 0.0f, 1.5f, 1e9f, nan}) {
       for (int num_groups : {0, 1, 5}) {
         Case test = {std::to_string(num_rows) + " x " + std::to_string(num_columns) + " x " + std::to_string(dim) +
@@ -275,6 +275,21 @@ void CheckBfloat16() {
   Check(distance == std::vector<float>({2, 2, 2, 2}), "bfloat16 distance");
 }
 
+// Calls at the same time must not share their memory.
+void CheckConcurrentCalls(const std::vector<Case>& cases) {
+  std::vector<std::thread> threads;
+  std::vector<char> is_right(4, true);
+  for (size_t i = 0; i < is_right.size(); ++i) {
+    threads.emplace_back([&, i] {
+      for (size_t k = i; k < cases.size(); k += 40) {
+        is_right[i] &= Run(cases[k], InstructionSet::kBest, {}) == Naive(cases[k]);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (bool is : is_right) Check(is, "calls at the same time");
+}
+
 // A signal stack too small for the tile registers makes the kernel refuse them to the process: others must do then.
 // In a child, before this process asks for them.
 void CheckRefusedTiles() {
@@ -313,6 +328,7 @@ int main() {
     for (const auto& [set, name] : sets) CheckCase(test, expected, set, name);
   }
   for (const auto& [set, name] : sets) std::printf("%s: %zu cases\n", name.c_str(), cases.size());
+  CheckConcurrentCalls(cases);
   CheckBfloat16();
   std::printf(num_failures == 0 ? "passed\n" : "%d failures\n", num_failures);
   return num_failures == 0 ? 0 : 1;
