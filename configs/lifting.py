@@ -40,7 +40,9 @@ def get_config() -> ConfigDict:
     config.loss.transform_weight = 1.0
     # "keypoints": before poses are compared with keypoints each moves as a whole to where it fits them best.
     config.loss.place = "branch"  # [S]
-    config.loss.place_weight = 0.1  # pixels per mm: of the distance that the root branch then learns from
+    # Pixels per mm of the root's distance from there. Little else reaches the root branch, so a small weight
+    # will do; a larger one disturbs the pose, since the lifting network has a part in the root.
+    config.loss.place_weight = 0.001
     config.loss.confidence = "source"  # [S]; whose weighs L_t_reproj: none, source, target, product
 
     config.validation = common.get_config().validation

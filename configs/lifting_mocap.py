@@ -24,10 +24,14 @@ def get_config() -> ConfigDict:
     config.mocap.noise.mean_error_px = 5.4
     config.mocap.noise.occlusion_rate = 0.05
     config.mocap.noise.occlusion_px = 20.0
+    config.batch_size = 64
+    config.data.num_views = 4  # all twelve ordered pairs of cameras, for the price of four poses
     config.model.width = 256
     config.model.num_blocks = 2
-    config.model.dropout = 0.1
-    config.train.steps = 4000
+    config.model.dropout = 0.0  # so short a training does not overfit
+    config.loss.place = "keypoints"
+    config.train.steps = 2000
+    config.train.learning_rate = 2e-3
     config.train.schedule = "cosine"
     config.train.log_every = 100
     config.train.checkpoint_every = 1000

@@ -21,6 +21,8 @@ from mcss_tf.reproduction.runner import ROOT, Runner, checksum, prepare_room
 from mcss_tf.reproduction.trainings import Results, Training, training_of
 
 FLAGS = flags.FLAGS
+# Experiments that can be chosen together, by the first word of their names.
+GROUPS = ("ablation_", "lifting_", "refinement_")
 FLAG_NAMES = ("output", "only", "seeds", "docs", "report", "first", "other")
 
 # One network to run: itself, what is measured of it, and the rows that ask for it.
@@ -84,7 +86,7 @@ def reproduce(
 
 def _chosen(blocks: list[list[grid.Row]], only: Sequence[str]) -> list[list[grid.Row]]:
     names = {row.experiment: None for block in blocks for row in block}
-    groups = {name.partition("_")[0] for name in names if name.startswith("ablation_")}
+    groups = {name.partition("_")[0] for name in names if name.startswith(GROUPS)}
     unknown = [name for name in only if name not in names and name not in groups]
     if unknown:
         raise InputError(
@@ -107,9 +109,9 @@ def _rooms(needed: set[str], output: Path, given: Mapping[str, str | None]) -> d
     names = needed | {
         name
         for name, room in grid.ROOMS.items()
-        if given[name] or (output / room.folder / "dataset.json").exists()
+        if given.get(name) or (output / room.folder / "dataset.json").exists()
     }
-    return {name: prepare_room(name, output, given[name]) for name in grid.ROOMS if name in names}
+    return {name: prepare_room(name, output, given.get(name)) for name in grid.ROOMS if name in names}
 
 
 def _wanted(

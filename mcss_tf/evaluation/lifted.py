@@ -26,6 +26,11 @@ NAMES = {
 }
 
 
+# Lines of skeletons, told apart in grey as well.
+TRUTH = {"color": "#8FD0A8", "linewidth": 5.0, "solid_capstyle": "round"}
+RESULT = {"color": "#A01010", "linewidth": 1.5}
+
+
 @dataclasses.dataclass(frozen=True)
 class LiftedSplit:
     """N views of a split (J joints).
@@ -159,23 +164,31 @@ def draw_skeletons(split: LiftedSplit, skeleton: Skeleton, path: str | Path, num
     for column, view in enumerate(known[np.linspace(0, len(known) - 1, num_poses).astype(int)]):
         error = mpjpe(split.lifted_mm[view], split.pose_mm[view], split.pose_mask[view])
         axes[0, column].set_title(f"{split.action[view]}  {error:.0f} mm", fontsize=9)
-        draw_skeleton(axes[0, column], split.rays[view], skeleton, "0.2")
+        draw_skeleton(axes[0, column], split.rays[view], skeleton, color="0.2")
         for row, columns in ((1, [0, 1]), (2, [2, 1])):
-            draw_skeleton(axes[row, column], split.pose_mm[view][:, columns], skeleton, "tab:green")
-            draw_skeleton(axes[row, column], split.lifted_mm[view][:, columns], skeleton, "tab:red")
+            draw_skeleton(axes[row, column], split.pose_mm[view][:, columns], skeleton, **TRUTH)
+            draw_skeleton(axes[row, column], split.lifted_mm[view][:, columns], skeleton, **RESULT)
+            draw_scale(axes[row, column])
     for row, name in enumerate(("keypoints", "from the camera", "from its right side")):
         axes[row, 0].set_ylabel(name)
-    figure.suptitle("green: truth, red: lifted", fontsize=9)
+    figure.suptitle("wide and pale: truth; narrow and dark: lifted; the bar is 500 mm", fontsize=9)
     with files.atomic_write(path) as file:
         figure.savefig(file, format="png", dpi=80)
 
 
-def draw_skeleton(axis: Any, points: np.ndarray, skeleton: Skeleton, colour: str) -> None:
+def draw_skeleton(axis: Any, points: np.ndarray, skeleton: Skeleton, **line: Any) -> None:
     """Draws the bones between points [J, 2], whose second coordinate points down, without ticks."""
     for parent, child in skeleton.edges:
-        axis.plot(*points[[parent, child]].T, color=colour, linewidth=1.5)
+        axis.plot(*points[[parent, child]].T, **{"linewidth": 1.5, **line})
     axis.set_aspect("equal", adjustable="datalim")
     axis.set(xticks=[], yticks=[])
     # Image rows and the camera's y both point down.
     if not axis.yaxis_inverted():
         axis.invert_yaxis()
+
+
+def draw_scale(axis: Any) -> None:
+    """Draws 500 mm below skeletons in millimetres."""
+    points = np.concatenate([line.get_xydata() for line in axis.get_lines()])
+    middle, low = points[:, 0].mean(), points[:, 1].max() + 100
+    axis.plot([middle - 250, middle + 250], [low, low], color="0.3", linewidth=1.0)

@@ -10,11 +10,11 @@ from ml_collections import ConfigDict
 from mcss_tf import files
 from mcss_tf.data.dataset import PreparedDataset
 from mcss_tf.data.keypoint_inputs import parse_view_sets, prepare_views
-from mcss_tf.evaluation.lifted import draw_skeleton
+from mcss_tf.evaluation.lifted import RESULT, TRUTH, draw_scale, draw_skeleton
 from mcss_tf.evaluation.pose import mpjpe
 from mcss_tf.evaluation.refinement import network_inputs, predictors, world_poses
 
-_COLOURS = {"dlt": "tab:blue", "refined": "tab:red"}
+_LINES = {"dlt": {"color": "#3060C0", "linewidth": 1.2, "linestyle": (0, (2, 1))}, "refined": RESULT}
 
 
 def draw_refined(
@@ -50,7 +50,7 @@ def draw_refined(
     if len(rows):
         inputs = network_inputs(views, views.rays, rows, cameras)
         functions = predictors(model)
-        poses = {name: world_poses(functions[name], inputs, len(rows)) for name in _COLOURS}
+        poses = {name: world_poses(functions[name], inputs, len(rows)) for name in _LINES}
         for column, row in enumerate(rows):
             _draw_instant(
                 axes[:, column],
@@ -58,7 +58,10 @@ def draw_refined(
                 {name: pose[column] for name, pose in poses.items()},
                 dataset,
             )
-    figure.suptitle(f"{' + '.join(names)}; green: truth, blue: triangulated, red: refined", fontsize=9)
+    figure.suptitle(
+        f"{' + '.join(names)}; wide and pale: truth; dashed: triangulated; solid: refined; the bar is 500 mm",
+        fontsize=9,
+    )
     with files.atomic_write(path) as file:
         figure.savefig(file, format="png", dpi=80)
 
@@ -71,6 +74,7 @@ def _draw_instant(
     # Heights point up, rows of a picture down.
     for axis, columns in zip(axes, ((0, 2), (1, 2)), strict=True):
         signs = np.array([1, -1])
-        for name, colour in _COLOURS.items():
-            draw_skeleton(axis, poses_mm[name][:, columns] * signs, dataset.skeleton, colour)
-        draw_skeleton(axis, truth_mm[:, columns] * signs, dataset.skeleton, "tab:green")
+        draw_skeleton(axis, truth_mm[:, columns] * signs, dataset.skeleton, **TRUTH)
+        for name, line in _LINES.items():
+            draw_skeleton(axis, poses_mm[name][:, columns] * signs, dataset.skeleton, **line)
+        draw_scale(axis)

@@ -128,7 +128,11 @@ class Lifting:
         root_mm = tf.reshape(outputs["root_mm"], (num_instants, num_views, 1, 3))
         if self._is_supervised:
             return self._supervised(pose_mm, root_mm, batch)
-        lifted_mm, place = self._place(pose_mm + root_mm, rays, confidence, batch)
+        lifted_mm, place = pose_mm + root_mm, tf.zeros(())
+        is_pretraining = batch["step"] < self._pretraining_steps
+        if self._config.loss.place == "keypoints":
+            placed_mm, place = self._place(pose_mm, root_mm, rays, confidence, batch)
+            lifted_mm = tf.where(is_pretraining, lifted_mm, placed_mm)
         terms = view_losses(
             lifted_mm,
             to_pixels(rays, batch["matrix"]),
@@ -141,22 +145,26 @@ class Lifting:
         loss = self._config.loss
         stage2 = loss.reprojection_weight * terms.reprojection + loss.transform_weight * terms.transformed
         stage2 += loss.place_weight * place
-        is_pretraining = batch["step"] < self._pretraining_steps
         # Neither loss can be infinite, so the unused one leaves no NaN in the gradient.
         total = tf.where(is_pretraining, terms.consistency, stage2)
         return {"total": total, "place": place, **terms._asdict()}
 
     def _place(
-        self, lifted_mm: tf.Tensor, rays: tf.Tensor, confidence: tf.Tensor, batch: Mapping[str, tf.Tensor]
+        self,
+        pose_mm: tf.Tensor,
+        root_mm: tf.Tensor,
+        rays: tf.Tensor,
+        confidence: tf.Tensor,
+        batch: Mapping[str, tf.Tensor],
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns the poses where losses look at them, and by how much that is elsewhere, mean mm."""
-        if self._config.loss.place == "branch":
-            return lifted_mm, tf.zeros(())
-        offset = placement(lifted_mm, rays, confidence, batch["rotation"], batch["translation_mm"])
-        offset = tf.stop_gradient(offset)[:, :, None]
-        placed_mm = lifted_mm + offset
-        # All joints alike: only where the pose is learns from this, not its shape.
-        return placed_mm, tf.reduce_mean(length(lifted_mm - tf.stop_gradient(placed_mm)))
+        """Returns the poses where they fit the keypoints of all views, and the root's mean distance, mm.
+
+        The pose learns from where it fits alone, and the root from that place alone.
+        """
+        weights = tf.ones_like(confidence) if self._config.loss.confidence == "none" else confidence
+        offset = placement(pose_mm + root_mm, rays, weights, batch["rotation"], batch["translation_mm"])
+        there_mm = tf.stop_gradient(root_mm + offset[:, :, None])
+        return pose_mm + there_mm, tf.reduce_mean(length(root_mm - there_mm))
 
     def _supervised(
         self, pose_mm: tf.Tensor, root_mm: tf.Tensor, batch: Mapping[str, tf.Tensor]

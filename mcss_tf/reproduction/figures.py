@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from mcss_tf.data.dataset import PreparedDataset
 from mcss_tf.evaluation.figures import distance_matrix
+from mcss_tf.reproduction.keypoint_rows import NOISE
 from mcss_tf.reproduction.tables import Collected
 
 # Okabe and Ito's colours, which colour-blind people tell apart, from dark to light.
@@ -46,6 +47,11 @@ def draw_numbers(collected: Collected) -> Drawn:
             drawn[f"retrieval_{database}"] = _curves(
                 lines, f"K nearest images of other views, {title}", "Mean-PA-MPJPE@K (mm)"
             )
+    lines = _noise_lines(collected.get("refinement_noise", {}))
+    if lines:
+        drawn["refinement_noise"] = _curves(
+            lines, "error of the detections, % of CPN's", "MPJPE, absolute (mm)"
+        )
     for experiment, methods in collected.items():
         if experiment.startswith("ablation_") and any(_values(methods, m) for m in methods):
             drawn[experiment] = _ablation(methods)
@@ -111,6 +117,21 @@ def _retrieval_lines(methods: Mapping[str, Any], database: str) -> dict[str, lis
                     lines[name] = rows
     oracle = lines.pop("oracle", None)
     return lines | {"oracle": oracle} if oracle else lines
+
+
+def _noise_lines(methods: Mapping[str, Any]) -> dict[str, list[list[float]]]:
+    names = {"dlt": "DLT", "weighted_dlt": "weighted DLT", "refined": "refined"}
+    lines = {
+        name: [
+            [scale, *_mean_and_spread(values)]
+            for scale in NOISE
+            for cells in methods.values()
+            for cell in cells.values()
+            if (values := cell.get(f"noise.{scale}.{method}.mpjpe_mm"))
+        ]
+        for method, name in names.items()
+    }
+    return {name: rows for name, rows in lines.items() if rows}
 
 
 def _values(methods: Mapping[str, Any], method: str, labels: str = "S1") -> list[float]:

@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from mcss_tf.reproduction import keypoint_rows
 from mcss_tf.reproduction.ablations import ABLATION, ABLATION_NOTE, ABLATIONS
 
 # Lengths of training; that of ablations is beside them.
@@ -39,6 +40,7 @@ ROOMS = {
         (_PREPARE[0], f"{_PREPARE[1]}:other"),
         "bcc1b832bb08f037666a97b726479c4ae02789cc4fb05f99fe93a3bab286cfae",
     ),
+    **{name: Room(*room) for name, room in keypoint_rows.ROOMS.items()},
 }
 
 
@@ -188,6 +190,7 @@ def blocks() -> list[list[Row]]:
         _novel_view(),
         _cross_dataset(),
         *_ablations(),
+        *([Row(**row) for row in block] for block in keypoint_rows.blocks()),
     ]
 
 
@@ -241,6 +244,9 @@ def _cross_dataset() -> list[Row]:
 
 for _name, (_title, _) in ABLATIONS.items():
     EXPERIMENTS[f"ablation_{_name}"] = Experiment(f"Ablation: {_title}", VALIDATED, ABLATION_NOTE)
+
+
+EXPERIMENTS |= {name: Experiment(*table) for name, table in keypoint_rows.EXPERIMENTS.items()}
 
 
 def _ablations() -> list[list[Row]]:

@@ -15,10 +15,11 @@ from mcss_tf.evaluation.embedding_map import embedding_map
 from mcss_tf.evaluation.pose import pose_metrics
 from mcss_tf.evaluation.retrieval import RANKS, mean_pa_mpjpe
 from mcss_tf.evaluation.sync import sync_metrics
+from mcss_tf.reproduction.keypoints import measure_keypoints
 
-# On the test split of the network's own room, of the other one, or on what its training held out; and what
-# the pictures of the test split show.
-MEASURES = ("test", "test@other", "validation", "pictures")
+# On the test split of the network's own room, of the other one, or on what its training held out; what the
+# pictures of the test split show; and, of refinement, that split with its noise scaled.
+MEASURES = ("test", "test@other", "validation", "pictures", "noise")
 ALL_RANKS = tuple(range(1, 21))
 
 
@@ -37,6 +38,8 @@ def measure(
     Returns:
         JSON-able numbers; None where something cannot be had. "validation" leaves out what takes long.
     """
+    if config.method != "mcss":
+        return measure_keypoints(what, model, config, dataset)
     target = config.labels.target
     if what == "validation":
         images = embed(model, hold_out(dataset, config.validation), VALIDATION, target=target)

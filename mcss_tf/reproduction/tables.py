@@ -85,7 +85,7 @@ def show(name: str, values: Sequence[float | None]) -> str:
     if not len(known):
         return "–"
     known *= 100 if name.endswith(("hit_at_1", "largest_gap")) else 1
-    digits = 2 if name.endswith("rho") else 1
+    digits = 2 if name.endswith("rho") or name.startswith("all.") else 1
     spread = f" ± {known.std(ddof=1):.{digits}f}" if len(known) > 1 else ""
     return f"{known.mean():.{digits}f}{spread}"
 
@@ -118,7 +118,33 @@ def _number(row: tuple[str, str, str], name: str, factor: float = 1.0) -> Callab
     return number
 
 
+# A row and the name of a number in it.
+Place = tuple[tuple[str, str, str], str]
+
+
+def _ratio(of: Place, to: Place) -> Callable[[Collected], float | None]:
+    def ratio(collected: Collected) -> float | None:
+        above, below = (mean(collected, *row, name) for row, name in (of, to))
+        return None if above is None or below is None else above / below
+
+    return ratio
+
+
+def _more(of: Place, than: Place) -> Callable[[Collected], float | None]:
+    """Returns a function that says by how many percent one number is above another."""
+
+    def more(collected: Collected) -> float | None:
+        ratio = _ratio(of, than)(collected)
+        return None if ratio is None else 100 * (ratio - 1)
+
+    return more
+
+
 _OURS = ("table1", "MCSS", "S1")
+_LIFTED = ("lifting_losses", "own and other view, placed", "none")
+_SUPERVISED = ("lifting_losses", "3D labels", "all")
+_REFINED = ("refinement_pairs", "3,000 steps", "none")
+_SWEPT = ("refinement_noise", "3,000 steps", "none")
 # What is said, at least (+1) or at most (-1) which number, and how to find it.
 GOALS: list[tuple[str, int, float, str, Callable[[Collected], float | None]]] = [
     ("MCSS below the baseline, N-MPJPE, labels S1", 1, 25, "%", _gain(_OURS, ("table1", "Baseline", "S1"))),
@@ -138,6 +164,20 @@ GOALS: list[tuple[str, int, float, str, Callable[[Collected], float | None]]] = 
      _number(("distances", "MCSS", "S1"), "distances.largest_gap", 100)),
     ("MCSS on 10 % of S1's labels below the baseline on all of S1's, N-MPJPE", 1, 0, "%",
      _gain(("fig3", "MCSS", "10 % of S1"), ("fig3", "Baseline", "S1"))),
+    ("lifting without labels above lifting with 3D labels, MPJPE", -1, 15, "%",
+     _more((_LIFTED, "pose.mpjpe_mm"), (_SUPERVISED, "pose.mpjpe_mm"))),
+    ("the same, PA-MPJPE", -1, 10, "%",
+     _more((_LIFTED, "pose.pa_mpjpe_mm"), (_SUPERVISED, "pose.pa_mpjpe_mm"))),
+    ("lifting by re-projection into the own view alone, MPJPE", 1, 250, "mm",
+     _number(("lifting_losses", "own view alone", "none"), "pose.mpjpe_mm")),
+    ("refined two-view poses against DLT, MPJPE", -1, -35, "%",
+     _more((_REFINED, "all.refined.mpjpe_mm"), (_REFINED, "all.dlt.mpjpe_mm"))),
+    ("the same against DLT weighted by confidence", -1, 0, "%",
+     _more((_REFINED, "all.refined.mpjpe_mm"), (_REFINED, "all.weighted_dlt.mpjpe_mm"))),
+    ("error over noise of the detections: slope of refined poses over DLT's", -1, 1, "",
+     _ratio((_SWEPT, "slope.refined"), (_SWEPT, "slope.dlt"))),
+    ("exact keypoints, lens not undone: refined, MPJPE", -1, 2, "mm",
+     _number(("refinement_pairs", "exact keypoints, lens not undone", "none"), "all.refined.mpjpe_mm")),
 ]  # fmt: skip
 
 

@@ -87,6 +87,49 @@ def test_placed_poses_are_nearer_to_the_keypoints_and_the_root_branch_learns_whe
     assert after["place"] < 0.5 * placed["place"]
 
 
+def free_outputs(config):
+    """Returns variables in the place of a model's outputs: poses of a person's size, 4 m away."""
+    number = config.batch_size * config.data.num_views
+    pose_mm = np.random.default_rng(0).normal(0, 300, (number, 17, 3))
+    root_mm = np.tile([[0.0, 0.0, 4000.0]], (number, 1))
+    return {
+        "pose_mm": tf.Variable(pose_mm, dtype=tf.float32),
+        "root_mm": tf.Variable(root_mm, dtype=tf.float32),
+    }
+
+
+def test_a_placed_pose_learns_its_shape_and_the_root_its_place(dataset):
+    """The errors in the pictures do not reach the root, nor does its place reach the pose."""
+    config = config_of(**{"loss.place": "keypoints", "loss.pretraining": 0.0})
+    method = methods.get(config, dataset)
+    outputs = free_outputs(config)
+    pose_mm, root_mm = outputs["pose_mm"], outputs["root_mm"]
+    with tf.GradientTape(persistent=True) as tape:
+        scalars = method.losses(lambda *_, **__: outputs, next(iter(method.train_batches(0))))
+        errors = scalars["reprojection"] + scalars["transformed"]
+    assert not np.any(tape.gradient(errors, root_mm))
+    assert tape.gradient(scalars["place"], pose_mm) is None
+    assert np.abs(tape.gradient(errors, pose_mm)).max() > 0
+    # A unit vector towards the place, over the number of views.
+    gradient = tape.gradient(scalars["place"], root_mm)
+    np.testing.assert_allclose(np.linalg.norm(gradient, axis=-1), 1 / len(gradient), rtol=1e-4)
+
+
+def test_without_confidence_all_keypoints_place_a_pose_alike(dataset):
+    place = {}
+    for whose in ("none", "source", "product"):
+        config = config_of(**{"loss.place": "keypoints", "loss.confidence": whose})
+        method = methods.get(config, dataset)
+        batch = next(iter(method.train_batches(0)))
+        keypoints_px = batch["keypoints_px"].numpy()
+        keypoints_px[:, 0, :, 2] = 0.1  # a view that hardly counts
+        outputs = free_outputs(config)
+        scalars = method.losses(lambda *_, o=outputs, **__: o, {**batch, "keypoints_px": keypoints_px})
+        place[whose] = float(scalars["place"])
+    assert place["source"] == place["product"]
+    assert abs(place["source"] - place["none"]) > 1.0
+
+
 def test_exact_keypoints_have_other_losses_and_full_confidence(dataset):
     exact = scalars_of(dataset, 30, **{"data.keypoints": "exact"})
     assert exact["reprojection"] != scalars_of(dataset, 30)["reprojection"]

@@ -4,12 +4,12 @@ import pytest
 
 from configs import studio_benchmark
 from mcss_tf.data.sources.studio import StudioOptions
-from mcss_tf.reproduction import grid, tables
+from mcss_tf.reproduction import grid, keypoint_rows, tables
 from mcss_tf.reproduction.ablations import ABLATIONS
 from mcss_tf.reproduction.measure import MEASURES
 from mcss_tf.reproduction.trainings import training_of
 
-CHECKSUMS = {"first": "a", "other": "b"}
+CHECKSUMS = {"first": "a", "other": "b", "mocap": "c", "occluded": "d"}
 
 
 @pytest.fixture(scope="module")
@@ -68,17 +68,40 @@ def test_what_is_to_be_reached_is_in_the_grid():
     full = {}
     for row in grid.rows():
         if row.experiment in grid.EXPERIMENTS:
-            columns = grid.EXPERIMENTS[row.experiment].columns
-            cell = {"seeds": [0], **{name: [1.0] for name in columns}}
+            experiment = grid.EXPERIMENTS[row.experiment]
+            cell = {"seeds": [0], **{key: [1.0] for key in (*experiment.columns, *experiment.further)}}
             full.setdefault(row.experiment, {}).setdefault(row.method, {})[row.labels] = cell
     assert all(line[2] != tables.NOT_RUN for line in tables.goals(full).rows)
     assert all(line[2] == tables.NOT_RUN for line in tables.goals({}).rows)
 
 
 def test_rooms_are_the_benchmark():
-    options = {room: StudioOptions(**studio_benchmark.get_config(room).studio) for room in grid.ROOMS}
+    options = {room: StudioOptions(**studio_benchmark.get_config(room).studio) for room in ("first", "other")}
     first, other = options["first"], options["other"]
     assert first.train_subjects == other.train_subjects == ("S1", "S5", "S6", "S7", "S8")
     assert first.seed != other.seed
     assert first.deal_seed == other.deal_seed
-    assert len({room.images_sha256 for room in grid.ROOMS.values()}) == 2
+    assert len({room.images_sha256 for room in grid.ROOMS.values()}) == len(grid.ROOMS) == 4
+
+
+def test_rows_of_keypoints_differ_in_what_they_are_named_for(trainings):
+    """Every row of an experiment is a network of its own, and supervised rows alone see labels."""
+    for experiment in (*keypoint_rows.LIFTING, *keypoint_rows.REFINEMENT):
+        own = {name: found for name, found in trainings.items() if name[0] == experiment}
+        assert len({found.key for found in own.values()}) == len(own) >= 1
+        for (_, _, labels), found in own.items():
+            is_supervised = found.settings.get("loss.supervision") == "joints"
+            assert is_supervised == (labels == "all")
+    placed = trainings[("lifting_losses", "own and other view, placed", "none")]
+    for shared in (("lifting_cameras", "4", "none"), ("lifting_clips", "100 %", "none")):
+        assert trainings[shared].key == placed.key
+    hidden = trainings[("lifting_confidence", "source", "none")]
+    assert hidden.settings == placed.settings
+    assert hidden.key != placed.key  # another detector
+
+
+def test_as_many_views_in_a_step_whatever_the_cameras(trainings):
+    for count in (2, 3, 4):
+        settings = trainings[("lifting_cameras", str(count), "none")].settings
+        assert settings["data.num_views"] == count
+        assert settings["batch_size"] == 256 // count
