@@ -50,7 +50,7 @@ def main(argv: Sequence[str]) -> None:
         for kind, index in searches.items()
     }
     results = []
-    together, single = measure(searches, queries, len(queries)), measure(searches, queries[:100], 1)
+    together, single = measure(searches, queries, len(queries)), measure(searches, queries[:20], 1)
     for kind, index in searches.items():
         result = {
             "kind": kind,

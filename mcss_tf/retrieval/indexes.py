@@ -18,7 +18,17 @@ _EFFORTS = {
     "flat": ("",),
     "ivfpq": tuple(
         f"nprobe={nprobe},k_factor_rf={factor}"
-        for nprobe, factor in ((2, 8), (4, 16), (8, 16), (8, 32), (16, 64), (64, 64), (256, 128), (4096, 512))
+        for nprobe, factor in (
+            (2, 8),
+            (4, 16),
+            (8, 16),
+            (8, 24),
+            (8, 32),
+            (16, 64),
+            (64, 64),
+            (256, 128),
+            (4096, 512),
+        )
     ),
     "hnsw": tuple(f"efSearch={ef}" for ef in (16, 32, 64, 128, 256, 512, 1024)),
 }
