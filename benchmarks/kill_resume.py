@@ -23,7 +23,6 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import keras
 import numpy as np
 import tensorflow as tf
 from absl import app, flags
@@ -34,9 +33,9 @@ from mcss_tf import files, methods
 from mcss_tf.data.dataset import PreparedDataset
 from mcss_tf.training import logs, loop
 from mcss_tf.training.journal import read_log
-from mcss_tf.training.schedules import Ramp
 from mcss_tf.training.workdir import open_workdir
 from tests.keypoint_datasets import make_keypoint_dataset
+from tests.small_method import Small
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer("kills", 200, "Kills.", lower_bound=1)
@@ -61,44 +60,6 @@ def main(argv: Sequence[str]) -> int:
     if FLAGS.json:
         files.write_json(FLAGS.json, figures)
     return 1 if figures["failures"] else 0
-
-
-class Small:
-    """A method with batches, dropout and batch statistics like the real ones, that is compiled at once."""
-
-    steps_per_epoch, images_per_step, validation_metrics = 50, 16, ()
-
-    def __init__(self):
-        self.state = Ramp(100)
-
-    def describe(self) -> str:
-        return "noise"
-
-    def build_model(self) -> keras.Model:
-        layers = [
-            keras.layers.Dense(64),
-            keras.layers.BatchNormalization(),
-            keras.layers.Dropout(0.3, seed=1),
-        ]
-        return keras.Sequential([keras.Input((16,)), *layers, keras.layers.Dense(4)])
-
-    def train_batches(self, start_step: int) -> tf.data.Dataset:
-        steps = tf.data.Dataset.range(start_step, 10**9)
-        return steps.map(lambda step: tf.random.stateless_normal((16, 20), (0, step))).prefetch(2)
-
-    @tf.autograph.experimental.do_not_convert
-    def losses(self, model: keras.Model, batch: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"total": tf.reduce_mean((model(batch[:, :16], training=True) - batch[:, 16:]) ** 2)}
-
-    @tf.autograph.experimental.do_not_convert
-    def after_step(self, scalars: dict[str, tf.Tensor]) -> None:
-        self.state.advance(scalars["total"] < 1.0)
-
-    def find_collapse(self, means: dict[str, float]) -> None:
-        return None
-
-    def pictures(self, model: keras.Model, batch: tf.Tensor) -> dict:
-        return {}
 
 
 class Trial:
@@ -200,14 +161,17 @@ class Trial:
             self._fail(f"{workdir.name}: {lost} steps lost at step {done}, status {status}")
 
     def _damage(self, workdir: Path) -> None:
+        """Flips a bit of an array of the newest checkpoint."""
         steps = _whole_checkpoints(workdir)
         if len(steps) < 2:
             return
-        path = workdir / "checkpoints" / f"ckpt-{steps[-1]}.data-00000-of-00001"
+        path = workdir / "checkpoints" / f"ckpt-{steps[-1]}.npz"
+        with np.load(path) as state:
+            array = max((state[name] for name in state.files), key=lambda array: array.nbytes).tobytes()
         data = bytearray(path.read_bytes())
-        data[self._rng.randrange(len(data))] ^= 1 << self._rng.randrange(8)
+        data[data.index(array) + self._rng.randrange(len(array))] ^= 1 << self._rng.randrange(8)
         path.write_bytes(data)
-        path.with_suffix(".damaged").touch()
+        (workdir / f"{path.name}.damaged").touch()
         self._num_damaged += 1
 
     def _compare(self, workdir: Path, reference: Path) -> None:
@@ -221,10 +185,9 @@ class Trial:
         intervals = [event["step"] for event in events if event["event"] == "interval"]
         if intervals != steps:
             self._fail(f"{workdir.name}: intervals of log.jsonl are missing or double")
-        for path in workdir.glob("checkpoints/*.damaged"):
-            name = path.name.partition(".")[0]
-            if not any(e["event"] == "warning" and f"{name} is damaged" in e["text"] for e in events):
-                self._fail(f"{workdir.name}: no warning names {name}")
+        for path in workdir.glob("*.damaged"):
+            if not any(e["event"] == "warning" and f"{path.stem} is damaged" in e["text"] for e in events):
+                self._fail(f"{workdir.name}: no warning names {path.stem}")
 
     def _train(self, workdir: Path) -> None:
         advance = logs.Logs.advance
@@ -281,17 +244,14 @@ def _wait(pid: int) -> int:
 
 def _whole_checkpoints(workdir: Path) -> list[int]:
     """Returns the steps of the checkpoints that were written to their end and not damaged since."""
-    folder = workdir / "checkpoints"
-    listed = (folder / "checkpoint").read_text() if (folder / "checkpoint").is_file() else ""
-    steps = [int(path.stem.partition("-")[2]) for path in folder.glob("ckpt-*.index")]
-    return sorted(step for step in steps if f'"ckpt-{step}"' in listed and not _is_damaged(folder, step))
+    paths = [path for path in workdir.glob("checkpoints/ckpt-*.npz") if not _is_damaged(workdir, path)]
+    return sorted(int(path.stem.partition("-")[2]) for path in paths)
 
 
-def _is_damaged(folder: Path, step: int) -> bool:
+def _is_damaged(workdir: Path, path: Path) -> bool:
     """Returns whether a checkpoint was damaged and not written anew since."""
-    mark = folder / f"ckpt-{step}.damaged"
-    data = folder / f"ckpt-{step}.data-00000-of-00001"
-    return mark.exists() and data.stat().st_mtime_ns <= mark.stat().st_mtime_ns
+    mark = workdir / f"{path.name}.damaged"
+    return mark.exists() and path.stat().st_mtime_ns <= mark.stat().st_mtime_ns
 
 
 def _starts(workdir: Path) -> list[int]:

@@ -34,9 +34,11 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
+        if isinstance(error, OSError) and error.errno and error.filename is None:  # of a write
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
 
 
@@ -51,12 +53,26 @@ def write_json(path: str | Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def load_npz(path: str | Path, what: str) -> dict[str, np.ndarray]:
+def read_json(path: str | Path) -> Any:
+    """Reads JSON from anywhere.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no JSON in UTF-8, or nested so deeply that Python's reader gives up.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def load_npz(path: str | Path, what: str, max_bytes: int | None = MAX_NPZ_BYTES) -> dict[str, np.ndarray]:
     """Reads all arrays of an .npz from anywhere: nothing is unpickled, and nothing unpacks beyond 4 GiB.
 
     Args:
         path: of the file.
         what: what it is called in messages.
+        max_bytes: how much it may unpack to; None, any, for files of our own.
 
     Raises:
         InputError: it is no .npz, damaged, holds objects, or is too large.
@@ -64,8 +80,8 @@ def load_npz(path: str | Path, what: str) -> dict[str, np.ndarray]:
     try:
         with zipfile.ZipFile(path) as archive:
             num_bytes = sum(member.file_size for member in archive.infolist())
-        if num_bytes > MAX_NPZ_BYTES:
-            raise ValueError(f"{num_bytes} bytes when unpacked, more than {MAX_NPZ_BYTES}")
+        if max_bytes is not None and num_bytes > max_bytes:
+            raise ValueError(f"{num_bytes} bytes when unpacked, more than {max_bytes}")
         with np.load(path, allow_pickle=False) as arrays:
             content = {name: arrays[name] for name in arrays.files}
         strange = [name for name, array in content.items() if not isinstance(array, np.ndarray)]

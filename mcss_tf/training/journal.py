@@ -89,5 +89,8 @@ def _keep(path: Path, lines: list[str], kept: list[str]) -> None:
 
 
 def _append(path: Path, text: str) -> None:
-    with open(path, "a", encoding="utf-8") as file:
-        file.write(text)
+    try:
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:  # that of a write does not say of which file
+        raise OSError(error.errno, error.strerror, str(path)) from error

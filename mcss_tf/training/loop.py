@@ -1,6 +1,7 @@
 """The loop all methods share: step, log, check, checkpoint, resume, finish."""
 
 import contextlib
+import dataclasses
 import functools
 import signal
 import time
@@ -72,20 +73,13 @@ def train(
     precision = device.set_precision(config.train.precision)
     keras.utils.set_random_seed(config.seed)
     num_steps = config.train.steps or config.train.epochs * method.steps_per_epoch
-    with strategy.scope():
-        model = method.build_model()
-        factor = getattr(method.state, "factor", None)
-        optimizer = build_optimizer(config, num_steps, method.steps_per_epoch, factor)
-        optimizer.build(model.trainable_variables)
-    if config.train.sync_batch_norm:
-        synchronise_batch_norm(model)
+    model, optimizer = _build(method, config, num_steps, strategy)
     validation = Validation(method, model, optimizer, config.validation, strategy)
     checkpoints = Checkpoints(
         workdir, keep, model=model, optimizer=optimizer, method=method.state, validation=validation
     )
     first_step, warnings = checkpoints.restore(resume_from)
     check_same_step(strategy, first_step)
-    train_step = build_train_step(method, model, optimizer, strategy)
     with (
         catch_signals() as caught,
         Logs(
@@ -97,52 +91,101 @@ def train(
             is_quiet=resume_from is not None,
         ) as logs,
         Profiler(workdir.tensorboard, profile) as profiler,
+        checkpoints,
     ):
         for warning in warnings:
             logs.warn(warning)
         logs.print(f"{precision}; steps {first_step + 1}-{num_steps}; {method.describe()}")
         if strategy.num_replicas_in_sync > 1:
             logs.print(f"{strategy.num_replicas_in_sync} replicas share it")
-        watch = Watch(method.find_collapse, config.train.collapse_steps)
-        pending: list[dict[str, tf.Tensor]] = []
-        batches = distribute_batches(strategy, functools.partial(method.train_batches, first_step))
-        for step in range(first_step + 1, num_steps + 1):
-            if validation.should_stop():
-                logs.print(f"stopped before step {step}: {validation.metric} has not become better")
-                break
-            profiler.before(step)
-            batch = logs.next_batch(batches)
-            pending.append(train_step(batch))
-            logs.advance()
-            profiler.after(step)
-            if validation.is_due(step, num_steps):
-                with not_training(logs):
-                    logs.write_validation(step, validation.run(step))
-            is_told = is_told_to_stop(strategy, caught, step % config.train.log_every == 0)
-            is_last = step == num_steps or is_told or validation.should_stop()
-            is_due = is_last or step % config.train.checkpoint_every == 0
-            if is_due or step % config.train.log_every == 0:
-                means = {name: float(np.mean([p[name] for p in pending])) for name in pending[0]}
-                # Before the checkpoint: a state that is broken is not worth keeping.
-                watch.check(means, step - len(pending) + 1, step)
-                logs.write(step, float(optimizer.learning_rate), means)
-                pending.clear()
-            with not_training(logs):
-                if is_due:
-                    logs.write_checkpoint(step, checkpoints.save(step))
-                if step % config.train.pictures_every == 0:
-                    for name, image in method.pictures(model, first_local(strategy, batch)).items():
-                        logs.write_image(step, name, image)
-            if is_told:
-                logs.print(f"stopped after step {step}, which is saved: the same command resumes")
-                raise SystemExit(128 + (caught or [signal.SIGTERM])[0])
+        loop = _Loop(
+            method, config, strategy, model, optimizer, validation, checkpoints, logs, profiler, caught
+        )
+        loop.run(first_step, num_steps)
         if config.train.ema_decay:
             optimizer.finalize_variable_values(model.trainable_variables)
         if kept := validation.finish():
             logs.print(kept)
+        checkpoints.wait()
         workdir.save_model(model)
         agree(strategy, {"finished": 1.0})  # nobody leaves before all are done
     return model
+
+
+@dataclasses.dataclass
+class _Loop:
+    """The steps of a run, and what is due between them."""
+
+    method: Any
+    config: ConfigDict
+    strategy: tf.distribute.Strategy
+    model: keras.Model
+    optimizer: keras.optimizers.Optimizer
+    validation: Validation
+    checkpoints: Checkpoints
+    logs: Logs
+    profiler: Profiler
+    caught: list[int]
+    pending: list[dict[str, tf.Tensor]] = dataclasses.field(default_factory=list)
+
+    def run(self, first_step: int, num_steps: int) -> None:
+        """Takes the steps after `first_step` until the last, a signal, or no better validation."""
+        watch = Watch(self.method.find_collapse, self.config.train.collapse_steps)
+        train_step = build_train_step(self.method, self.model, self.optimizer, self.strategy)
+        batches = distribute_batches(self.strategy, functools.partial(self.method.train_batches, first_step))
+        for step in range(first_step + 1, num_steps + 1):
+            if self.validation.should_stop():
+                self.logs.print(f"stopped before step {step}: {self.validation.metric} has not become better")
+                break
+            self.profiler.before(step)
+            batch = self.logs.next_batch(batches)
+            self.pending.append(train_step(batch))
+            self.logs.advance()
+            self.profiler.after(step)
+            self.checkpoints.check()
+            self._do_what_is_due(step, num_steps, batch, watch)
+
+    def _do_what_is_due(self, step: int, num_steps: int, batch: Any, watch: Watch) -> None:
+        options = self.config.train
+        if self.validation.is_due(step, num_steps):
+            with not_training(self.logs):
+                self.logs.write_validation(step, self.validation.run(step))
+        is_told = is_told_to_stop(self.strategy, self.caught, step % options.log_every == 0)
+        is_last = step == num_steps or is_told or self.validation.should_stop()
+        is_saved = is_last or step % options.checkpoint_every == 0
+        if is_saved or step % options.log_every == 0:
+            # Before the checkpoint: a state that is broken is not worth keeping.
+            self._log(step, watch)
+        with not_training(self.logs):
+            if is_saved:
+                self.logs.write_checkpoint(step, self.checkpoints.save(step))
+            if step % options.pictures_every == 0:
+                pictures = self.method.pictures(self.model, first_local(self.strategy, batch))
+                for name, image in pictures.items():
+                    self.logs.write_image(step, name, image)
+        if is_told:
+            self.checkpoints.wait()
+            self.logs.print(f"stopped after step {step}, which is saved: the same command resumes")
+            raise SystemExit(128 + (self.caught or [signal.SIGTERM])[0])
+
+    def _log(self, step: int, watch: Watch) -> None:
+        means = {name: float(np.mean([p[name] for p in self.pending])) for name in self.pending[0]}
+        watch.check(means, step - len(self.pending) + 1, step)
+        self.logs.write(step, float(self.optimizer.learning_rate), means)
+        self.pending.clear()
+
+
+def _build(
+    method: Any, config: ConfigDict, num_steps: int, strategy: tf.distribute.Strategy
+) -> tuple[keras.Model, keras.optimizers.Optimizer]:
+    with strategy.scope():
+        model = method.build_model()
+        factor = getattr(method.state, "factor", None)
+        optimizer = build_optimizer(config, num_steps, method.steps_per_epoch, factor)
+        optimizer.build(model.trainable_variables)
+    if config.train.sync_batch_norm:
+        synchronise_batch_norm(model)
+    return model, optimizer
 
 
 def build_optimizer(

@@ -54,14 +54,17 @@ class Workdir:
 
     def has_checkpoint(self) -> bool:
         """Returns whether there is a state to resume from."""
-        return any(self.checkpoints.glob("ckpt-*.index"))
+        return any(path.suffix in (".npz", ".index") for path in self.checkpoints.glob("ckpt-*"))
 
     def save_model(self, model: keras.Model) -> None:
         """Writes the final model, whole or not at all."""
         # Keras chooses the format by the suffix, so it writes a sibling with the right one, renamed after.
         partial = self.model.with_name(".partial.keras")
-        model.save(partial)
-        partial.replace(self.model)
+        try:
+            model.save(partial)
+            partial.replace(self.model)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -137,7 +137,7 @@ def test_a_nan_stops_the_run_and_is_not_checkpointed(config, dataset, tmp_path):
 
     with pytest.raises(TrainingStoppedError, match=r"must stay finite. Received: total=nan, .* in steps 5-6"):
         run(config, dataset, tmp_path / "run", Poisoned)
-    assert [p.name for p in (tmp_path / "run" / "checkpoints").glob("*.index")] == ["ckpt-3.index"]
+    assert [p.name for p in (tmp_path / "run" / "checkpoints").glob("*")] == ["ckpt-3.npz"]
 
 
 def test_a_collapse_stops_the_run(config, dataset, tmp_path):

@@ -85,7 +85,7 @@ def finish(processes, workdir, timeout_s=300):
 
 def wait_for_checkpoint(workdir, processes, timeout_s=300):
     end = time.monotonic() + timeout_s
-    while not list(workdir.glob("checkpoints/ckpt-*.index")):
+    while not list(workdir.glob("checkpoints/ckpt-*.npz")):
         assert time.monotonic() < end, "no checkpoint in time"
         assert all(process.poll() is None for process in processes), "a worker ended"
         time.sleep(0.1)
@@ -130,7 +130,7 @@ def test_a_lost_worker_is_told_and_a_restart_resumes_until_one_is_asked_to_stop(
     assert codes == [1, -signal.SIGKILL], output
     assert "stopped: A worker was lost" in output[0]
     assert "Traceback" not in output[0]
-    done = max(int(path.stem.partition("-")[2]) for path in workdir.glob("checkpoints/ckpt-*.index"))
+    done = max(int(path.stem.partition("-")[2]) for path in workdir.glob("checkpoints/ckpt-*.npz"))
 
     workers = start(2, dataset, workdir, 1_000_000)
     end = time.monotonic() + 300

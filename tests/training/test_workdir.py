@@ -32,7 +32,7 @@ def dataset(tmp_path):
 def open_checkpointed(path, config, dataset):
     workdir = open_workdir(path, config, dataset, ["a"])
     workdir.checkpoints.mkdir()
-    (workdir.checkpoints / "ckpt-3.index").touch()
+    (workdir.checkpoints / "ckpt-3.npz").touch()
     return workdir
 
 
