@@ -23,7 +23,7 @@ from mcss_tf import files
 from mcss_tf.data import boxes, images, keypoints_io, poses_io, trc
 from mcss_tf.data.dataset import PreparedDataset
 from mcss_tf.data.integrity import content_sha256
-from mcss_tf.data.sources import recording_settings
+from mcss_tf.data.sources import panoptic_files, recording_settings
 from mcss_tf.errors import InputError
 from mcss_tf.geometry import cameras, skeletons
 from mcss_tf.geometry.skeleton import HUMAN36M_17
@@ -268,6 +268,31 @@ def _write_calibration(folder: Path) -> Path:
     return folder / "cameras.toml"
 
 
+def _write_panoptic_calibration(folder: Path) -> Path:
+    camera = cameras.look_at("00_00", (1920, 1080), 1145, (0, 4000, 1500), (0, 0, 900))
+    entries = [
+        {
+            "name": name,
+            "type": "hd",
+            "resolution": list(camera.size),
+            "K": camera.matrix.tolist(),
+            "distCoef": camera.distortion.tolist(),
+            "R": camera.rotation.tolist(),
+            "t": camera.translation_mm[:, None].tolist(),
+        }
+        for name in ("00_00", "00_01")
+    ]
+    (folder / "calibration.json").write_text(json.dumps({"cameras": entries}))
+    return folder / "calibration.json"
+
+
+def _write_panoptic_people(folder: Path) -> Path:
+    joints = np.random.default_rng(0).uniform(-90, 90, 76).round(2).tolist()
+    bodies = [{"id": person, "joints19": joints} for person in (0, 3)]
+    (folder / "body3DScene_00000007.json").write_text(json.dumps({"bodies": bodies}))
+    return folder / "body3DScene_00000007.json"
+
+
 _BVH = """HIERARCHY
 ROOT Hips
 {
@@ -347,6 +372,15 @@ PARSERS = (
         "recordings.toml",
         _write("recordings.toml", _SETTINGS),
         recording_settings.read_settings,
+        change_bytes,
+    ),
+    Parser(
+        "Panoptic calibration", _write_panoptic_calibration, panoptic_files.read_calibration, change_bytes
+    ),
+    Parser(
+        "Panoptic people",
+        _write_panoptic_people,
+        lambda path: panoptic_files.read_people.__wrapped__(path.parent),  # without its cache
         change_bytes,
     ),
     Parser("image", _write("a.jpg", _JPEG), images.read_image, change_bytes),

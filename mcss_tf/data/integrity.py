@@ -71,9 +71,9 @@ def load_metadata(path: Path) -> tuple[dict[str, Any], str]:
             "without it. Run `python -m mcss_tf.prepare` into that folder (again, if it was interrupted)."
         )
     try:
-        metadata = json.loads(path.read_text(encoding="utf-8"))
+        metadata = files.read_json(path)
         version = metadata["schema_version"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{path} must be JSON with a schema_version. Received: {error!r}. Run `prepare` again."
         ) from error

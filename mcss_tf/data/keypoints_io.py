@@ -1,11 +1,11 @@
 """2D keypoints as OpenPose and its successors write them: one JSON a frame, any number of people."""
 
-import json
 import re
 from pathlib import Path
 
 import numpy as np
 
+from mcss_tf import files
 from mcss_tf.data import tracking
 from mcss_tf.errors import InputError
 from mcss_tf.geometry.skeleton import Skeleton, map_joints
@@ -89,10 +89,10 @@ def _frame_number(path: Path, num_frames: int) -> int:
 def _read_people(path: Path) -> list[np.ndarray]:
     """Returns the people [K, 3] of one frame who have enough confident keypoints."""
     try:
-        people = json.loads(path.read_text())["people"]
+        people = files.read_json(path)["people"]
         # `{}` is how Pose2Sim says that the person was not seen by this camera.
         found = [np.array(person["pose_keypoints_2d"], float).reshape(-1, 3) for person in people if person]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             'Keypoints must be OpenPose JSON: {"people": [{"pose_keypoints_2d": [x, y, confidence, ...]}]}.'
             f" Received: {path} ({type(error).__name__}: {error}). Export the keypoints again."

@@ -1,11 +1,11 @@
 """Files of CMU Panoptic: calibration and tracked people."""
 
 import functools
-import json
 from pathlib import Path
 
 import numpy as np
 
+from mcss_tf import files
 from mcss_tf.errors import InputError
 from mcss_tf.geometry.cameras import Camera
 
@@ -20,7 +20,7 @@ def read_calibration(path: Path) -> dict[str, Camera]:
         InputError: if the file is missing or malformed.
     """
     try:
-        entries = json.loads(path.read_text())["cameras"]
+        entries = files.read_json(path)["cameras"]
         return {
             entry["name"]: Camera(
                 entry["name"],
@@ -55,7 +55,7 @@ def read_people(folder: Path) -> dict[int, dict[int, np.ndarray]]:
         )
     for path in paths:
         try:
-            bodies = json.loads(path.read_text())["bodies"]
+            bodies = files.read_json(path)["bodies"]
             people[int(path.stem.split("_")[1])] = {
                 int(body["id"]): np.array(body["joints19"], float).reshape(19, 4) for body in bodies
             }
