@@ -22,7 +22,7 @@ import mcss_tf.startup
 from mcss_tf import files
 from mcss_tf.data.damage import named_faults, print_skipped
 from mcss_tf.data.dataset import SPLITS, PreparedDataset
-from mcss_tf.errors import InputError
+from mcss_tf.errors import InputError, tells_disk_errors
 from mcss_tf.evaluation import lifted
 from mcss_tf.evaluation.embedded import EmbeddedSplit, embed
 from mcss_tf.evaluation.lifted import LiftedSplit
@@ -213,6 +213,7 @@ def _print_tables(found: Sequence[Table]) -> None:
         rich.print(shown)
 
 
+@tells_disk_errors
 def main(argv: Sequence[str]) -> int:
     """Runs the command line; returns the exit status."""
     del argv

@@ -9,7 +9,7 @@ from absl import app, flags
 
 import mcss_tf.startup  # noqa: F401  (before TensorFlow is imported)
 from mcss_tf.data.dataset import PreparedDataset
-from mcss_tf.errors import InputError
+from mcss_tf.errors import InputError, tells_disk_errors
 from mcss_tf.evaluation.embedded import embed
 from mcss_tf.serving import gallery as galleries
 from mcss_tf.serving import images, lifting, refinement, saved_model
@@ -40,6 +40,7 @@ flags.DEFINE_list("format", [], "Further formats of the network, in float32: onn
 flags.mark_flags_as_required(["workdir", "output"])
 
 
+@tells_disk_errors
 def main(argv: Sequence[str]) -> int:
     """Runs the command line; returns the exit status."""
     del argv

@@ -14,7 +14,7 @@ from absl import app, flags
 
 import mcss_tf.startup  # noqa: F401  (before TensorFlow is imported)
 from mcss_tf.data.dataset import PreparedDataset
-from mcss_tf.errors import InputError
+from mcss_tf.errors import InputError, tells_disk_errors
 from mcss_tf.retrieval.building import Options, build, check_model
 from mcss_tf.retrieval.embedder import Embedder
 from mcss_tf.retrieval.searching import Searcher
@@ -23,6 +23,7 @@ from mcss_tf.retrieval.web import Gallery, serve
 FLAGS = flags.FLAGS
 
 
+@tells_disk_errors
 def main(argv: Sequence[str]) -> int:
     """Runs the command line; returns the exit status."""
     del argv

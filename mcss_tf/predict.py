@@ -12,7 +12,7 @@ from absl import app, flags
 
 import mcss_tf.startup  # noqa: F401  (before TensorFlow is imported)
 from mcss_tf.data.boxes import BOX_MODES
-from mcss_tf.errors import InputError
+from mcss_tf.errors import InputError, tells_disk_errors
 from mcss_tf.prediction.infer import predict_input
 from mcss_tf.prediction.inputs import Input
 from mcss_tf.prediction.overlay import write_overlay
@@ -24,6 +24,7 @@ from mcss_tf.serving.remote import RemoteModel
 FLAGS = flags.FLAGS
 
 
+@tells_disk_errors
 def main(argv: Sequence[str]) -> int:
     """Runs the command line; returns the exit status."""
     del argv

@@ -25,12 +25,13 @@ from mcss_tf.data.sources.mocap import MocapOptions, MocapSource
 from mcss_tf.data.sources.mpi_inf_3dhp_labels import POSES
 from mcss_tf.data.sources.recordings import RecordingOptions, RecordingsSource
 from mcss_tf.data.sources.studio import StudioOptions, StudioSource
-from mcss_tf.errors import InputError
+from mcss_tf.errors import InputError, tells_disk_errors
 from mcss_tf.geometry.skeletons import find_skeleton
 
 FLAGS = flags.FLAGS
 
 
+@tells_disk_errors
 def main(argv: Sequence[str]) -> int:
     """Runs the command line; returns the exit status."""
     del argv

@@ -15,7 +15,7 @@ import mcss_tf.startup  # noqa: F401  (before TensorFlow is imported)
 from mcss_tf import files
 from mcss_tf.data.dataset import SPLITS, PreparedDataset
 from mcss_tf.data.images import decode_image
-from mcss_tf.errors import InputError
+from mcss_tf.errors import InputError, tells_disk_errors
 from mcss_tf.retrieval.building import Options, add, build, check_model
 from mcss_tf.retrieval.embedder import Embedder
 from mcss_tf.retrieval.indexes import KINDS, check_installed
@@ -27,6 +27,7 @@ FLAGS = flags.FLAGS
 COMMANDS = ("build", "add", "query")
 
 
+@tells_disk_errors
 def main(argv: Sequence[str]) -> int:
     """Runs the command line; returns the exit status."""
     try:

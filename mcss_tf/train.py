@@ -13,7 +13,7 @@ import mcss_tf.startup  # noqa: F401  (before TensorFlow is imported)
 from mcss_tf import methods
 from mcss_tf.data.damage import named_faults, print_skipped
 from mcss_tf.data.dataset import PreparedDataset
-from mcss_tf.errors import InputError
+from mcss_tf.errors import InputError, tells_disk_errors
 from mcss_tf.training import device
 from mcss_tf.training.lock import Lock
 from mcss_tf.training.loop import train
@@ -38,6 +38,7 @@ flags.DEFINE_enum("strategy", "default", STRATEGIES, "Devices: one, all of this 
 flags.mark_flags_as_required(["config", "data", "workdir"])
 
 
+@tells_disk_errors
 def main(argv: Sequence[str]) -> int:
     """Runs the command line; returns the exit status."""
     del argv
@@ -48,8 +49,7 @@ def main(argv: Sequence[str]) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except (TrainingStoppedError, OSError) as error:
-        # An OSError here is a disk that is full or read-only; checkpoints are whole or absent.
+    except TrainingStoppedError as error:
         print(f"stopped: {error}", file=sys.stderr)
         return 1
 

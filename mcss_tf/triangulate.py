@@ -23,7 +23,7 @@ from mcss_tf.data import poses_io, trc
 from mcss_tf.data.keypoint_poses import KeypointPoses, Thresholds, triangulate_sequence
 from mcss_tf.data.sources.recording_settings import read_settings
 from mcss_tf.data.sources.recordings import RecordingOptions, RecordingSequence, RecordingsSource
-from mcss_tf.errors import InputError
+from mcss_tf.errors import InputError, tells_disk_errors
 from mcss_tf.geometry.canonical import to_z_up
 
 FLAGS = flags.FLAGS
@@ -110,6 +110,7 @@ def _print(report: dict[str, Any]) -> None:
     rich.print(table)
 
 
+@tells_disk_errors
 def main(argv: Sequence[str]) -> int:
     """Runs the command line; returns the exit status."""
     del argv
