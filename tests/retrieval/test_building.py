@@ -186,7 +186,7 @@ def test_a_recall_that_is_not_reached_is_reported_as_it_is(
     flat: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     manifest = store.read_manifest(flat)
-    monkeypatch.setattr(building.indexes, "recall", lambda found, true: 0.25)
+    monkeypatch.setattr(building.indexes, "_recalls", lambda found, true: [0.25] * len(true))
     assert building.tune(flat, manifest, 0.95)["recall"] == 0.25
 
 
