@@ -73,9 +73,10 @@ def pair_losses(strategy, case, found):
         found[f"{name}/{mining}/gradient"] = gradient
 
 
-def step_of(method, strategy, is_synchronised, hide):
+def step_of(method, strategy, is_synchronised, hide, policy):
     """Returns scalars and gradients of the first batch, and the moving statistics after it."""
     keras.utils.set_random_seed(0)
+    keras.config.set_dtype_policy(policy)
     with strategy.scope():
         model = method.build_model()
     if is_synchronised:
@@ -90,8 +91,9 @@ def step_of(method, strategy, is_synchronised, hide):
             scalars = method.losses(model, batch)
             share = scalars["total"] / count
         gradients = tape.gradient(share, model.trainable_variables)
-        gradients = tf.distribute.get_replica_context().all_reduce("SUM", gradients)
-        return replicas.mean_of_each(scalars), gradients
+        # One by one: together they are packed into one tensor, which must be of one type.
+        reduce = functools.partial(tf.distribute.get_replica_context().all_reduce, "SUM")
+        return replicas.mean_of_each(scalars), [reduce(gradient) for gradient in gradients]
 
     batches = per_replica(strategy, batch_of) if count > 1 else batch_of(0, 1)
     scalars, gradients = tf.function(lambda b: strategy.run(run, args=(b,)))(batches)
@@ -120,6 +122,7 @@ def networks(folder):
     config = tiny.get_config()
     config.batch.num_pairs, config.batch.num_labelled = 6, 6
     found = {"mcss": methods.get(config, images)}
+    found["mcss in float64"] = found["mcss"]  # the backbone: heads and losses are float32 under every policy
     config = lifting.get_config()
     config.batch_size, config.loss.pretraining = 12, 0.0
     config.model.width, config.model.num_blocks, config.model.dropout = 32, 1, 0.0
@@ -161,9 +164,11 @@ def main(out: str, num_replicas: str) -> None:
             kinds = {"one": (one, True), "synchronised": (mirrored, True)}
             if name == "lifting":
                 kinds["unsynchronised"] = (mirrored, False)
+            policy = "float64" if "float64" in name else "float32"
             for kind, (strategy, is_synchronised) in kinds.items():
-                for what, value in step_of(method, strategy, is_synchronised, hide_joints).items():
-                    found[f"{name}/{kind}/{what}"] = value
+                step = step_of(method, strategy, is_synchronised, hide_joints, policy)
+                found |= {f"{name}/{kind}/{what}": value for what, value in step.items()}
+        keras.config.set_dtype_policy("float32")
         whole_run(mirrored, Path(out).parent, PreparedDataset.load(Path(out).parent / "images"))
     np.savez(out, **found)
 
