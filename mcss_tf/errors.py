@@ -32,12 +32,18 @@ def tells_disk_errors(main: Callable[[Sequence[str]], int]) -> Callable[[Sequenc
     return told
 
 
-def _find_disk_error(error: BaseException | None) -> str | None:
+def _find_disk_error(error: Exception) -> str | None:
     """Returns what an error, or one that led to it, says of the disk; None where none is about it."""
-    while error is not None:
+    if isinstance(error, OSError):
+        return _first_line(error)
+    cause: BaseException | None = error
+    while cause is not None:
         # TensorFlow, HDF5 and zip archives have errors of their own, with the system's text within.
-        text = str(error).strip()
-        if isinstance(error, OSError) or any(reason in text for reason in _DISK_IS_FULL_OR_READ_ONLY):
-            return text.partition("\n")[0]
-        error = error.__cause__ or error.__context__
+        if any(reason in str(cause) for reason in _DISK_IS_FULL_OR_READ_ONLY):
+            return _first_line(cause)
+        cause = cause.__cause__ or cause.__context__
     return None
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0]
