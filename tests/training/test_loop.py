@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from configs import tiny
 from mcss_tf import methods
+from mcss_tf.training.checkpoints import catch_signals
 from mcss_tf.training.loop import build_optimizer, train
 from mcss_tf.training.watch import TrainingStoppedError
 from mcss_tf.training.workdir import load_run, open_workdir
@@ -124,8 +125,12 @@ def test_resume_after_a_kill_between_checkpoints_is_bit_equal(
     assert [int(row["step"]) for row in rows_of(tmp_path / "run")] == [2, 3, 4, 6]
 
 
-def test_signal_handlers_are_put_back(uninterrupted):
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+def test_signal_handlers_are_put_back():
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with catch_signals() as caught:
+        signal.raise_signal(signal.SIGTERM)
+    assert caught == [signal.SIGTERM]
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
 def test_a_nan_stops_the_run_and_is_not_checkpointed(config, dataset, tmp_path):
