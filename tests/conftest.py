@@ -1,6 +1,9 @@
-"""Shared fixtures: real data where it is present."""
+"""Shared fixtures: real data where it is present; a process that runs many files stays small."""
 
+import gc
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +19,15 @@ def shared_data(name: str) -> Path:
     if not path.exists():
         pytest.skip(f"real data is absent: {path}")
     return path
+
+
+@pytest.fixture(autouse=True, scope="module")
+def memory_is_given_back() -> Iterator[None]:
+    """Frees a file's models: they lie in cycles, which Python looks for too seldom for their size."""
+    yield
+    if "keras" in sys.modules:
+        sys.modules["keras"].backend.clear_session()
+    gc.collect()
 
 
 @pytest.fixture
