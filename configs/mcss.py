@@ -18,15 +18,6 @@ def get_config() -> ConfigDict:
     config.loss.squared = True
     # The hardest negative alone stays on a plateau for hundreds of steps; the smooth loss leads off it.
     config.loss.softmax_weight = 0.5
-    # Images of one person in one room teach the room; these changes are not what a pose is.
-    config.augment.brightness = 0.15
-    config.augment.contrast = 0.2
-    config.augment.colour = 0.2
-    config.augment.rotation_deg = 8.0
-    config.augment.scale = 0.08
-    config.augment.translation = 0.04
-    # As many images, but three positives for each.
-    config.batch.views = 4
     config.train.schedule = "cosine"
     config.train.warmup_steps = 100
     return config

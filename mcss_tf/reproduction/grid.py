@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mcss_tf.reproduction import keypoint_rows
-from mcss_tf.reproduction.ablations import ABLATION, ABLATION_NOTE, ABLATIONS
+from mcss_tf.reproduction.ablations import ABLATION, ABLATION_NOTE, ABLATIONS, OURS
 
 # Lengths of training; that of ablations is beside them.
 MCSS_STEPS = 1500
@@ -142,8 +142,9 @@ VALIDATE = {
     "validation.every_steps": 250,
     "validation.metric": "n_mpjpe_mm",
 }
-MCSS = {"train.steps": MCSS_STEPS, **VALIDATE}
+MCSS = {"train.steps": MCSS_STEPS, **OURS, **VALIDATE}
 BASELINE = {
+    **OURS,
     "train.steps": BASELINE_STEPS,
     "loss.metric_weight": 0.0,
     "batch.num_labelled": 66,
