@@ -69,7 +69,8 @@ def train_batches(
         InputError: if the train split is empty, M or L cannot be filled, or do not divide by the replicas,
             or images are mirrored where the target is global.
     """
-    _check_sizes(image_size, num_pairs, num_labelled, start_step, shard, num_views)
+    _check_sizes(image_size, num_pairs, num_labelled, start_step, shard)
+    num_instants = pairs.num_instants(num_pairs, num_views, shard[1])
     dataset.require("train")
     options = augmentation or Augmentation()
     if options.flip and target == "global":
@@ -77,13 +78,13 @@ def train_batches(
             "A mirrored image has no pose in the axes of the world. Received: augment.flip="
             f"{options.flip}, labels.target=global. Set augment.flip to 0."
         )
-    of_replica = num_pairs // shard[1], num_labelled // shard[1]
-    planned = of_replica if is_per_replica else (num_pairs, num_labelled)
+    planned_together = 1 if is_per_replica else shard[1]
+    num_pairs, num_labelled = num_pairs // shard[1], num_labelled // shard[1]
     source = _Batches(
         dataset,
-        2 * planned[0] // num_views,
+        num_instants // shard[1] * planned_together,
         num_views,
-        planned[1],
+        num_labelled * planned_together,
         min_gap_s,
         labels,
         seed,
@@ -94,7 +95,6 @@ def train_batches(
         is_mixed,
     )
     source.plan(start_step)  # what cannot be planned is refused here, not in the middle of training
-    num_pairs, num_labelled = of_replica
     steps = tf.data.Dataset.range(start_step, _NUM_STEPS)
     jpegs = steps.map(source.jpegs).unbatch()
     images = jpegs.map(
@@ -388,12 +388,7 @@ def _labelled_rows(dataset: PreparedDataset, labels: Any, num_labelled: int) -> 
 
 
 def _check_sizes(
-    image_size: int,
-    num_pairs: int,
-    num_labelled: int,
-    start_step: int,
-    shard: tuple[int, int],
-    num_views: int,
+    image_size: int, num_pairs: int, num_labelled: int, start_step: int, shard: tuple[int, int]
 ) -> None:
     if image_size < 1 or min(num_pairs, num_labelled, start_step) < 0 or not num_pairs + num_labelled:
         raise InputError(
@@ -407,9 +402,4 @@ def _check_sizes(
             "num_pairs and num_labelled are those of all replicas together: multiples of their number, and a "
             f"replica's index is below it. Received: shard={shard}, num_pairs={num_pairs}, "
             f"num_labelled={num_labelled}. Change them, or the number of replicas."
-        )
-    if num_views < 2 or num_views % 2 or 2 * num_pairs % (num_views * count):
-        raise InputError(
-            "batch.views is even, and the images of a batch are whole instants with that many views each. "
-            f"Received: views={num_views}, num_pairs={num_pairs}, replicas={count}. Change one of them."
         )

@@ -15,7 +15,7 @@ from mcss_tf.data.labels import labelled_rows
 from mcss_tf.data.timelines import draw_subject, microseconds, timelines
 from mcss_tf.errors import InputError
 
-__all__ = ["EpochPlan", "labelled_rows", "plan_epoch", "resolve_min_gap", "steps_per_epoch"]
+__all__ = ["EpochPlan", "labelled_rows", "num_instants", "plan_epoch", "resolve_min_gap", "steps_per_epoch"]
 
 MAX_AUTO_GAP_S = 1.0
 
@@ -43,6 +43,20 @@ class EpochPlan:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+
+def num_instants(num_pairs: int, num_views: int, num_replicas: int = 1) -> int:
+    """Returns how many instants, in `num_views` views each, make the 2 M images of M pairs.
+
+    Raises:
+        InputError: the number of views is not even, or the replicas' shares are not whole instants.
+    """
+    if num_views < 2 or num_views % 2 or 2 * num_pairs % (num_views * num_replicas):
+        raise InputError(
+            "batch.views is even, and the images of a batch are whole instants with that many views each. "
+            f"Received: views={num_views}, num_pairs={num_pairs}, replicas={num_replicas}. Change one."
+        )
+    return 2 * num_pairs // num_views
 
 
 def resolve_min_gap(

@@ -64,7 +64,7 @@ class MCSS:
         self._num_labelled = config.batch.num_labelled if has_labels else 0
         # Of an even number; where there are fewer cameras, the same image would be there twice.
         self._num_views = min(config.batch.views, max(2, len(dataset.cameras) // 2 * 2))
-        self._num_instants = 2 * self._num_pairs // self._num_views
+        self._num_instants = pairs.num_instants(self._num_pairs, self._num_views)
         self._min_gap_s = self._resolve_gap() if has_metric else 0.0
         self.state = Ramp(config.loss.threshold_ramp_steps)
         self.images_per_step = 2 * self._num_pairs + self._num_labelled

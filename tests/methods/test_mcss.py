@@ -73,6 +73,14 @@ def test_several_positives_are_means_over_all_pairs_of_views(tmp_path, cameras, 
     np.testing.assert_allclose(method.losses(model, batch)["pull"], np.sqrt(squared).mean(), rtol=1e-4)
 
 
+@pytest.mark.parametrize("views", [0, 1, 3])
+def test_an_odd_number_of_views_is_refused(tmp_path, views):
+    config = tiny.get_config()
+    config.batch.views = views
+    with pytest.raises(InputError, match=rf"batch.views is even.*Received: views={views}, num_pairs=4"):
+        methods.get(config, make_tiny_dataset(tmp_path, instants=12, cameras=4))
+
+
 def test_target_standardisation_is_that_of_the_labelled_training_poses(dataset):
     config = tiny.get_config()
     config.labels.subjects = "S2"
