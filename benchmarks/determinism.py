@@ -53,10 +53,10 @@ def take_steps(
     """Takes a step and sends its seconds, once at the beginning and then whenever asked."""
     import keras  # here: the process that only compares needs no TensorFlow
 
+    from benchmarks.train_step import mcss_step
     from configs import common
     from mcss_tf import methods
     from mcss_tf.training import device
-    from mcss_tf.training.loop import build_optimizer, build_train_step
     from tests.helpers import make_tiny_dataset
 
     if is_deterministic:
@@ -70,13 +70,10 @@ def take_steps(
         dataset = make_tiny_dataset(folder, instants=num_pairs, crop_size=image_size, fps=1.0)
         method = methods.get(config, dataset)
         batch = next(iter(method.train_batches(0)))
-    model = method.build_model()
-    optimizer = build_optimizer(config, 1000, method.steps_per_epoch)
-    optimizer.build(model.trainable_variables)
-    step = build_train_step(method, model, optimizer)
+    step = mcss_step(config, method, batch)
     while True:
         start = time.monotonic()
-        float(step(batch)["total"])
+        step()
         connection.send(time.monotonic() - start)
         connection.recv()
 

@@ -100,16 +100,6 @@ def mean(collected: Collected, experiment: str, method: str, labels: str, name: 
 _ERROR = "pose.n_mpjpe_mm"
 
 
-def _gain(better: tuple[str, str, str], worse: tuple[str, str, str]) -> Callable[[Collected], float | None]:
-    """Returns a function that says by how many percent one row's N-MPJPE is below another's."""
-
-    def gain(collected: Collected) -> float | None:
-        low, high = (mean(collected, *row, _ERROR) for row in (better, worse))
-        return None if low is None or high is None else 100 * (1 - low / high)
-
-    return gain
-
-
 def _number(row: tuple[str, str, str], name: str, factor: float = 1.0) -> Callable[[Collected], float | None]:
     def number(collected: Collected) -> float | None:
         value = mean(collected, *row, name)
@@ -130,14 +120,19 @@ def _ratio(of: Place, to: Place) -> Callable[[Collected], float | None]:
     return ratio
 
 
-def _more(of: Place, than: Place) -> Callable[[Collected], float | None]:
-    """Returns a function that says by how many percent one number is above another."""
+def _more(of: Place, than: Place, sign: int = 1) -> Callable[[Collected], float | None]:
+    """Returns a function that says by how many percent one number is above another (sign -1: below)."""
 
     def more(collected: Collected) -> float | None:
         ratio = _ratio(of, than)(collected)
-        return None if ratio is None else 100 * (ratio - 1)
+        return None if ratio is None else 100 * (sign * ratio - sign)
 
     return more
+
+
+def _gain(better: tuple[str, str, str], worse: tuple[str, str, str]) -> Callable[[Collected], float | None]:
+    """Returns a function that says by how many percent one row's N-MPJPE is below another's."""
+    return _more((better, _ERROR), (worse, _ERROR), sign=-1)
 
 
 _OURS = ("table1", "MCSS", "S1")
