@@ -1,8 +1,8 @@
 """Shared fixtures: real data where it is present; a process that runs many files stays small."""
 
+import ctypes
 import gc
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+LARGE_PROCESS_BYTES = 2e9
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -21,13 +22,19 @@ def shared_data(name: str) -> Path:
     return path
 
 
-@pytest.fixture(autouse=True, scope="module")
+@pytest.fixture(autouse=True)
 def memory_is_given_back() -> Iterator[None]:
-    """Frees a file's models: they lie in cycles, which Python looks for too seldom for their size."""
+    """Frees what tests leave: models lie in cycles, and the C library keeps what an export has freed."""
     yield
-    if "keras" in sys.modules:
-        sys.modules["keras"].backend.clear_session()
-    gc.collect()
+    statm = Path("/proc/self/statm")
+    if (
+        statm.exists()
+        and int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") > LARGE_PROCESS_BYTES
+    ):
+        gc.collect()
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
+        if trim:
+            trim(0)
 
 
 @pytest.fixture
