@@ -1,4 +1,4 @@
-"""What planning an epoch costs: processor time and memory for an index of many instants.
+"""What planning costs: processor time and memory for an index of many instants.
 
     python -m benchmarks.planning --instants=10000000
 
@@ -30,10 +30,11 @@ def main(argv: Sequence[str]) -> int:
     counts = {"num_pairs": _PAIRS, "num_labelled": 0, "labelled_rows": rows[:0]}
     figures: dict[str, Any] = {"instants": FLAGS.instants}
     gap, figures["gap_auto_s"] = timed(lambda: pairs.resolve_min_gap(index, rows, _PAIRS, "auto"))
-    plan, figures["epoch_s"] = timed(
-        lambda: pairs.plan_epoch(index, rows, **counts, min_gap_s=gap, seed=0, epoch=0)
-    )
-    figures |= {"steps": len(plan), "plan_mb": sum(a.nbytes for a in vars(plan).values()) / 1e6}
+    planner, figures["planner_s"] = timed(lambda: pairs.Planner(index, rows, **counts, min_gap_s=gap, seed=0))
+    plan, figures["first_part_s"] = timed(lambda: planner.part(0, 0))
+    last = planner.num_parts - 1
+    _, figures["last_part_s"] = timed(lambda: planner.part(0, last))
+    figures |= {"parts": planner.num_parts, "steps": planner.steps_per_epoch, "steps_of_a_part": len(plan)}
     figures["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
     for name, value in figures.items():
         print(f"{name:16} {value:.5g}")

@@ -52,7 +52,7 @@ def train_batches(
             pairs that one would see.
         augmentation: random changes of the images; None for none.
         target: frame of the poses, one of `targets.FRAMES`.
-        is_mixed: whether the instants of a batch are of any subject; see `pairs.plan_epoch`.
+        is_mixed: whether the instants of a batch are of any subject; see `pairs.Planner`.
         num_views: V, even: views of an instant in a batch, so its 2 M images show 2 M / V instants.
 
     Returns:
@@ -199,19 +199,24 @@ class _Batches:
         labelled = _labelled_rows(dataset, labels, num_labelled)
         self._target = target
         self._targets = PoseTargets(dataset, target, labelled)
-        counts = {"num_pairs": num_instants, "num_labelled": num_labelled, "labelled_rows": labelled}
-        counts["is_mixed"] = is_mixed
         gap = 0.0
         if num_instants:
             gap = pairs.resolve_min_gap(
                 dataset.index, rows, num_instants, min_gap_s, dataset.subjects, is_mixed
             )
-        self._steps_per_epoch = pairs.steps_per_epoch(dataset.index, rows, **counts)
-        plan = functools.partial(
-            pairs.plan_epoch, dataset.index, rows, **counts, min_gap_s=gap, seed=seed, num_views=num_views
+        self._planner = pairs.Planner(
+            dataset.index,
+            rows,
+            num_pairs=num_instants,
+            num_labelled=num_labelled,
+            labelled_rows=labelled,
+            min_gap_s=gap,
+            seed=seed,
+            is_mixed=is_mixed,
+            num_views=num_views,
         )
-        # Two, because reading runs ahead into the next epoch while targets of this one are still asked for.
-        self._plan_epoch = functools.lru_cache(maxsize=2)(lambda epoch: plan(epoch=epoch))
+        # Two, because reading runs ahead into the next part while targets of this one are still asked for.
+        self._plan_part = functools.lru_cache(maxsize=2)(self._planner.part)
         self._lock = threading.Lock()
         self._num_joints = dataset.skeleton.num_joints
         # Replicas share each planned batch, every n-th row for each, or take planned batches in turn.
@@ -219,11 +224,11 @@ class _Batches:
         self._part = slice(None) if is_per_replica else slice(index, None, count)
         self._number = (lambda step: step * count + index) if is_per_replica else int
 
-    def plan(self, step: int) -> tuple[pairs.EpochPlan, int]:
-        """Returns the plan of the epoch that `step` is in, and which of its batches this is."""
-        epoch, position = divmod(self._number(step), self._steps_per_epoch)
+    def plan(self, step: int) -> tuple[pairs.Plan, int]:
+        """Returns the plan that `step` is in, and which of its batches this is."""
+        epoch, part, position = self._planner.locate(self._number(step))
         with self._lock:
-            return self._plan_epoch(epoch), position
+            return self._plan_part(epoch, part), position
 
     def jpegs(self, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Returns the JPEGs of a step (view by view, labelled), their seeds, and which to mirror."""
@@ -273,14 +278,14 @@ class _Batches:
         group = np.tile(rows, self._num_views // 2).astype(np.int32)
         return group, pose_mm[:, non_root], mask[:, non_root]
 
-    def _seeds(self, step: int, plan: pairs.EpochPlan) -> np.ndarray:
+    def _seeds(self, step: int, plan: pairs.Plan) -> np.ndarray:
         """Returns int64 [2 M + L, 2]: drawn for the whole batch, so a replica's images change as in one."""
         num_instants, num_labelled = plan.rows.shape[1], plan.labelled_rows.shape[1]
         seeds = self._rng(step).integers(0, 2**62, (self._num_views * num_instants + num_labelled, 2))
         groups = np.split(seeds, num_instants * np.arange(1, self._num_views + 1))
         return np.concatenate([group[self._part] for group in groups])
 
-    def _flips(self, step: int, plan: pairs.EpochPlan) -> tuple[np.ndarray, np.ndarray]:
+    def _flips(self, step: int, plan: pairs.Plan) -> tuple[np.ndarray, np.ndarray]:
         """Returns bool [instants] and [L], which of them are mirrored, an instant in all of its views."""
         num_instants, num_labelled = plan.rows.shape[1], plan.labelled_rows.shape[1]
         is_flipped = self._rng(step, _FLIPS).random(num_instants + num_labelled) < self._options.flip

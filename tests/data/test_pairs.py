@@ -1,7 +1,9 @@
 """Plans of epochs: every guarantee of a batch, on drawn and on random timelines."""
 
+import dataclasses
 import itertools
 import time
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -52,8 +54,10 @@ def plan(
     seed=0,
     epoch=0,
     num_views=2,
+    part_instants=pairs.PART_INSTANTS,
 ):
-    return pairs.plan_epoch(
+    """A whole epoch."""
+    planner = pairs.Planner(
         index,
         np.arange(len(index)) if rows is None else rows,
         num_views=num_views,
@@ -62,8 +66,11 @@ def plan(
         labelled_rows=labelled,
         min_gap_s=min_gap_s,
         seed=seed,
-        epoch=epoch,
+        part_instants=part_instants,
     )
+    plans = [planner.part(epoch, part) for part in range(planner.num_parts)]
+    fields = (field.name for field in dataclasses.fields(pairs.Plan))
+    return pairs.Plan(**{name: np.concatenate([getattr(p, name) for p in plans]) for name in fields})
 
 
 def gap(index, num_pairs, requested="auto", **options):
@@ -111,9 +118,9 @@ def largest_packing(times, gap_s) -> int:
     return 0
 
 
-@settings(max_examples=150, deadline=None)
-@given(indices(), st.integers(2, 6), st.integers(0, 3), st.integers(0, 2))
-def test_every_plan_keeps_its_promises(index, num_pairs, seed, epoch):
+@settings(max_examples=200, deadline=None)
+@given(indices(), st.integers(2, 6), st.integers(0, 3), st.integers(0, 2), st.sampled_from([5, 20, 100]))
+def test_every_plan_keeps_its_promises(index, num_pairs, seed, epoch, part_instants):
     try:
         gap_s = gap(index, num_pairs)
     except InputError:
@@ -121,9 +128,16 @@ def test_every_plan_keeps_its_promises(index, num_pairs, seed, epoch):
         counts = [np.sum(usable & (index.subject == s)) for s in np.unique(index.subject[usable])]
         assert not counts or min(counts) < num_pairs, "refused only where the instants do not suffice"
         return
-    drawn = plan(index, num_pairs=num_pairs, min_gap_s=gap_s, seed=seed, epoch=epoch)
+    options = {
+        "num_pairs": num_pairs,
+        "min_gap_s": gap_s,
+        "seed": seed,
+        "epoch": epoch,
+        "part_instants": part_instants,
+    }
+    with mock.patch.object(pairs, "_MIN_BATCHES", 1):  # so that few instants make many parts
+        drawn, again = plan(index, **options), plan(index, **options)
     check(index, drawn, num_pairs, gap_s)
-    again = plan(index, num_pairs=num_pairs, min_gap_s=gap_s, seed=seed, epoch=epoch)
     for field in ("subject", "rows", "cameras"):
         np.testing.assert_array_equal(getattr(drawn, field), getattr(again, field))
 
@@ -192,6 +206,73 @@ def test_without_conflicts_uses_differ_by_at_most_one():
     uses = np.bincount(drawn.rows.ravel(), minlength=103)
     assert uses.sum() == 13 * 8
     assert set(uses) == {1, 2}
+
+
+@pytest.fixture
+def uneven():
+    """1,000 instants of one subject, 700 of another, 40 of a third, half a second apart."""
+    subject = np.repeat([0, 1, 2], [1000, 700, 40])
+    return make_index(np.arange(1740) * 0.5, subject=subject, sequence=subject)
+
+
+def planner(index, part_instants, num_pairs=4, labelled=NONE, num_labelled=0):
+    counts = {"num_pairs": num_pairs, "num_labelled": num_labelled, "labelled_rows": labelled}
+    options = {"min_gap_s": 1.0, "seed": 0, "part_instants": part_instants}
+    return pairs.Planner(index, np.arange(len(index)), **counts, **options)
+
+
+def test_parts_of_an_epoch_share_out_every_subject(uneven):
+    """At 300 instants a part there are 6; 40 instants make 10 batches, fewer than a share has at least."""
+    parts = planner(uneven, 300)
+    drawn = [parts.part(1, part) for part in range(parts.num_parts)]
+    assert parts.num_parts == 6
+    assert [set(p.subject.tolist()) for p in drawn] == [{0, 1, 2}] + [{0, 1}] * 5
+    for p in drawn:
+        check(uneven, p, 4, 1.0)
+        uses = np.bincount(p.rows.ravel(), minlength=1740)
+        assert (uses[:1000] > 0).sum() == pytest.approx(1000 / 6, rel=0.1)
+    together = np.bincount(np.concatenate([p.rows.ravel() for p in drawn]), minlength=1740)
+    assert (together == 0).mean() < 0.05
+    assert together.max() <= 3
+    assert sum(map(len, drawn)) == parts.steps_per_epoch
+    assert not np.array_equal(drawn[0].rows, parts.part(2, 0).rows), "shared out anew in the next epoch"
+
+
+def test_steps_are_found_in_their_parts(uneven):
+    parts = planner(uneven, 300)
+    lengths = [len(parts.part(0, part)) for part in range(6)]
+    expected = [(e, p, k) for e in range(2) for p, n in enumerate(lengths) for k in range(n)]
+    assert [parts.locate(step) for step in range(2 * parts.steps_per_epoch)] == expected
+
+
+def test_labelled_images_run_on_across_parts_and_epochs(uneven):
+    """10 labelled instants in 4 views, 7 a step: any 40 in turn, from a multiple of 40 on, are all images."""
+    parts = planner(uneven, 300, labelled=np.arange(10), num_labelled=7)
+    plans = [parts.part(epoch, part) for epoch in range(2) for part in range(6)]
+    rows = np.concatenate([p.labelled_rows.ravel() for p in plans])
+    cameras = np.concatenate([p.labelled_cameras.ravel() for p in plans])
+    images = 4 * rows + cameras
+    whole = images[: len(images) // 40 * 40].reshape(-1, 40)
+    np.testing.assert_array_equal(np.sort(whole, axis=1), np.tile(np.arange(40), (len(whole), 1)))
+    assert len({tuple(order) for order in whole.tolist()}) == len(whole), "shuffled anew each time"
+
+
+def test_a_share_without_room_for_a_batch_borrows_instants():
+    """A batch takes one of ten instants at each of three moments; a share of five may lack a moment."""
+    index = make_index(np.repeat([0.0, 1.0, 2.0], 10) + np.tile(np.arange(10) * 1e-6, 3))
+    with mock.patch.object(pairs, "_MIN_BATCHES", 1):
+        for seed in range(20):
+            drawn = plan(index, num_pairs=3, min_gap_s=0.9, part_instants=5, seed=seed)
+            check(index, drawn, 3, 0.9)
+            assert len(drawn) == 12, "six parts of two batches"
+
+
+def test_the_number_of_steps_is_that_of_the_parts(uneven, monkeypatch):
+    monkeypatch.setattr(pairs, "PART_INSTANTS", 300)
+    counts = {"num_pairs": 4, "num_labelled": 0, "labelled_rows": NONE}
+    steps = pairs.steps_per_epoch(uneven, np.arange(1740), **counts)
+    assert steps == planner(uneven, 300).steps_per_epoch
+    assert steps >= 1740 / 4
 
 
 def test_with_conflicts_every_instant_is_used_about_equally():
@@ -369,7 +450,7 @@ def test_mixed_batches_take_instants_of_all_subjects_and_keep_the_gap():
     subject = np.repeat([0, 1, 2], 30)
     index = make_index(times, subject=subject, sequence=subject)
     options = {"num_pairs": 10, "num_labelled": 0, "labelled_rows": NONE, "min_gap_s": 1.0, "is_mixed": True}
-    drawn = pairs.plan_epoch(index, np.arange(90), **options, seed=0, epoch=0)
+    drawn = pairs.Planner(index, np.arange(90), **options, seed=0).part(0, 0)
     assert (drawn.subject == -1).all()
     assert len(drawn) == 9  # one timeline of 90 instants, not three of 30
     assert (np.bincount(drawn.rows.ravel(), minlength=90) > 0).mean() > 0.9
@@ -385,10 +466,7 @@ def test_mixed_batches_take_instants_of_all_subjects_and_keep_the_gap():
 def test_no_batch_uses_a_camera_that_is_left_out(tmp_path):
     dataset = make_tiny_dataset(tmp_path / "data", instants=8)
     index = dataset.without_cameras(["cam1"]).index
-    drawn = pairs.plan_epoch(
-        index, np.arange(len(index)), num_pairs=4, num_labelled=5, labelled_rows=np.arange(8),
-        min_gap_s=0.5, seed=0, epoch=0,
-    )  # fmt: skip
+    drawn = plan(index, num_labelled=5, labelled=np.arange(8), min_gap_s=0.5)
     assert set(drawn.cameras.ravel()) == set(drawn.labelled_cameras.ravel()) == {0, 2}
     assert dataset.index.is_present().all()
     for names in (["cam7"], ["cam0", "cam1", "cam2"]):
