@@ -227,7 +227,9 @@ def main(argv: Sequence[str]) -> int:
 
 _FLAG_NAMES = ("workdir", "data", "split", "max_queries", "seed", "batch_size", "baseline", "on_bad_record")
 
-if __name__ == "__main__":
+
+def define_flags() -> None:
+    """Defines the flags of the command line."""
     flags.DEFINE_string("workdir", None, "Folder of the finished run.", required=True)
     flags.DEFINE_string("data", None, "Folder of the prepared dataset.", required=True)
     flags.DEFINE_enum("split", "test", SPLITS, "Which part of the dataset.")
@@ -238,4 +240,8 @@ if __name__ == "__main__":
     flags.DEFINE_enum(
         "on_bad_record", "fail", ("fail", "skip"), "Damaged records stop it, or are counted and left out."
     )
+
+
+if __name__ == "__main__":
+    define_flags()
     app.run(main)

@@ -25,19 +25,6 @@ from mcss_tf.serving.warmup import write_warmup
 from mcss_tf.training.workdir import Run, load_run
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("workdir", None, "Folder of a finished run.")
-flags.DEFINE_string("output", None, "Folder of the model's versions; the next free number is added.")
-flags.DEFINE_enum("precision", "float32", PRECISIONS, "Of the convolutions' weights and products.")
-flags.DEFINE_string(
-    "gallery",
-    None,
-    "Images that the signature `retrieve` searches: a prepared dataset, or a folder with a gallery.npz.",
-)
-flags.DEFINE_integer("gallery_k", 10, "Images that `retrieve` finds.", lower_bound=1)
-flags.DEFINE_integer("keep", None, "Removes all but so many of the newest versions.", lower_bound=1)
-flags.DEFINE_string("kit", None, "Folder for configuration of TensorFlow Serving, Docker and Kubernetes.")
-flags.DEFINE_list("format", [], "Further formats of the network, in float32: onnx, litert.")
-flags.mark_flags_as_required(["workdir", "output"])
 
 
 @tells_disk_errors
@@ -132,5 +119,24 @@ def _gallery(run: Run, folder: Path) -> Gallery:
     return gallery
 
 
+def define_flags() -> None:
+    """Defines the flags of the command line."""
+    flags.DEFINE_string("workdir", None, "Folder of a finished run.", required=True)
+    flags.DEFINE_string(
+        "output", None, "Folder of the model's versions; the next free number is added.", required=True
+    )
+    flags.DEFINE_enum("precision", "float32", PRECISIONS, "Of the convolutions' weights and products.")
+    flags.DEFINE_string(
+        "gallery",
+        None,
+        "Images that the signature `retrieve` searches: a prepared dataset, or a folder with a gallery.npz.",
+    )
+    flags.DEFINE_integer("gallery_k", 10, "Images that `retrieve` finds.", lower_bound=1)
+    flags.DEFINE_integer("keep", None, "Removes all but so many of the newest versions.", lower_bound=1)
+    flags.DEFINE_string("kit", None, "Folder for configuration of TensorFlow Serving, Docker and Kubernetes.")
+    flags.DEFINE_list("format", [], "Further formats of the network, in float32: onnx, litert.")
+
+
 if __name__ == "__main__":
+    define_flags()
     app.run(main)

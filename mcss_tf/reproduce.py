@@ -14,7 +14,7 @@ from absl import app, flags, logging
 
 import mcss_tf.startup  # noqa: F401  (before TensorFlow is imported)
 from mcss_tf.data.dataset import PreparedDataset
-from mcss_tf.errors import InputError
+from mcss_tf.errors import InputError, tells_disk_errors
 from mcss_tf.reproduction import grid
 from mcss_tf.reproduction.report import Report
 from mcss_tf.reproduction.runner import ROOT, Runner, checksum, prepare_room
@@ -131,6 +131,7 @@ def _wanted(
     return list(wanted.values())
 
 
+@tells_disk_errors
 def main(argv: Sequence[str]) -> int:
     """Runs the command line; returns the exit status."""
     del argv
@@ -142,9 +143,6 @@ def main(argv: Sequence[str]) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except OSError as error:
-        print(f"stopped: {error}; the same command goes on", file=sys.stderr)
-        return 1
     return 0
 
 

@@ -128,7 +128,8 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-if __name__ == "__main__":
+def define_flags() -> None:
+    """Defines the flags of the command line."""
     flags.DEFINE_string("input", None, "Recordings folder with keypoints and cameras.toml.", required=True)
     flags.DEFINE_string(
         "output", None, "Where labels go; the recordings folder itself is fine.", required=True
@@ -141,4 +142,8 @@ if __name__ == "__main__":
     flags.DEFINE_enum(
         "up_axis", "z", ["x", "y", "z", "-x", "-y", "-z"], "The calibrated world's axis that points up."
     )
+
+
+if __name__ == "__main__":
+    define_flags()
     app.run(main)

@@ -36,7 +36,8 @@ def open_state(output: Path, arguments: dict[str, Any]) -> Path:
     state = output / FOLDER
     path = state / "arguments.json"
     if not path.exists():
-        if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        # A state without arguments is that of a run which the disk was too full for.
+        if output.exists() and (not output.is_dir() or {path.name for path in output.iterdir()} - {FOLDER}):
             raise InputError(
                 f"--output must be absent or empty. Received: {output}, which holds something else. "
                 "Choose another folder."
