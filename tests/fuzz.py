@@ -23,11 +23,12 @@ from mcss_tf import files
 from mcss_tf.data import boxes, images, keypoints_io, poses_io, trc
 from mcss_tf.data.dataset import PreparedDataset
 from mcss_tf.data.integrity import content_sha256
-from mcss_tf.data.sources import panoptic_files, recording_settings
+from mcss_tf.data.sources import human36m_files, mpi_inf_3dhp_files, panoptic_files, recording_settings
 from mcss_tf.errors import InputError
 from mcss_tf.geometry import cameras, skeletons
 from mcss_tf.geometry.skeleton import HUMAN36M_17
 from mcss_tf.studio import bvh
+from tests.data.sources import downloads
 from tests.helpers import STANDING_MM, make_tiny_dataset
 
 MAX_SECONDS = 5  # more counts as a hang
@@ -293,6 +294,25 @@ def _write_panoptic_people(folder: Path) -> Path:
     return folder / "body3DScene_00000007.json"
 
 
+def _write_human36m_metadata(folder: Path) -> Path:
+    downloads.write_metadata(folder / "metadata.xml", downloads.human36m_cameras())
+    return folder / "metadata.xml"
+
+
+def _write_3dhp_calibration(folder: Path) -> Path:
+    lines = [
+        line for camera in downloads.dhp_cameras().values() for line in downloads.calibration_lines(camera)
+    ]
+    (folder / "camera.calibration").write_text("\n".join(lines) + "\n")
+    return folder / "camera.calibration"
+
+
+def _write_3dhp_test_calibration(folder: Path) -> Path:
+    lines = downloads.test_calibration_lines("0", downloads.dhp_cameras()[0], focal_mm=7.5)
+    (folder / "ts1-4cameras.calib").write_text("\n".join(lines) + "\n")
+    return folder / "ts1-4cameras.calib"
+
+
 _BVH = """HIERARCHY
 ROOT Hips
 {
@@ -381,6 +401,14 @@ PARSERS = (
         "Panoptic people",
         _write_panoptic_people,
         lambda path: panoptic_files.read_people.__wrapped__(path.parent),  # without its cache
+        change_bytes,
+    ),
+    Parser("Human3.6M metadata", _write_human36m_metadata, human36m_files.read_cameras, change_bytes),
+    Parser("3DHP calibration", _write_3dhp_calibration, mpi_inf_3dhp_files.read_calibration, change_bytes),
+    Parser(
+        "3DHP test cameras",
+        _write_3dhp_test_calibration,
+        lambda path: mpi_inf_3dhp_files.read_test_calibration(path, (2048, 2048)),
         change_bytes,
     ),
     Parser("image", _write("a.jpg", _JPEG), images.read_image, change_bytes),

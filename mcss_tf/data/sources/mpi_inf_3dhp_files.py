@@ -113,11 +113,13 @@ def read_calibration(path: Path) -> dict[int, Camera]:
     """
     cameras = {}
     for name, block in _blocks(path, "name"):
-        intrinsic = np.reshape(block["intrinsic"], (4, 4))
-        extrinsic = np.reshape(block["extrinsic"], (4, 4))
+        if not name.isdecimal():
+            raise InputError(f"Cameras are numbered. Received: {name!r} in {path}. {_DOWNLOAD}")
+        intrinsic = np.reshape(block["intrinsic"][:16], (4, 4))
+        extrinsic = np.reshape(block["extrinsic"][:16], (4, 4))
         cameras[int(name)] = Camera(
             str(int(name)),
-            tuple(block["size"]),
+            tuple(block["size"][:2]),
             intrinsic[:3, :3],
             np.zeros(4),
             extrinsic[:3, :3],
@@ -139,13 +141,22 @@ def read_test_calibration(path: Path, size: tuple[int, int]) -> list[Camera]:
     cameras = []
     for name, block in _blocks(path, "camera"):
         sensor_mm, right, up = (np.array(block[key][:3]) for key in ("sensorSize", "right", "up"))
+        if not min(sensor_mm[:2]) > 1e-3 or not np.allclose(
+            np.linalg.norm([right, up], axis=1), 1, atol=0.01
+        ):
+            raise InputError(
+                "A camera has a sensorSize in mm, and axes up and right of length 1. Received: camera "
+                f"{name} with {sensor_mm}, {up}, {right} in {path}. {_DOWNLOAD}"
+            )
         px_per_mm = np.array(size) / sensor_mm[:2] * [1, block["pixelAspect"][0]]
         focal = px_per_mm * block["focalLength"][0]
         centre = px_per_mm * (sensor_mm[:2] / 2 + block["centerOffset"][:2])
         matrix = np.array([[focal[0], 0, centre[0]], [0, focal[1], centre[1]], [0, 0, 1]])
         rotation = _nearest_rotation(np.stack([right, -up, np.cross(up, right)]))
         cameras.append(
-            Camera(name, size, matrix, np.array(block["distortion"]), rotation, -rotation @ block["origin"])
+            Camera(
+                name, size, matrix, np.array(block["distortion"]), rotation, -rotation @ block["origin"][:3]
+            )
         )
     return cameras
 
@@ -187,7 +198,6 @@ def _blocks(path: Path, first_key: str) -> list[tuple[str, dict[str, list[float]
 
 def _is_number(value: str) -> bool:
     try:
-        float(value)
+        return np.isfinite(float(value))
     except ValueError:
         return False
-    return True

@@ -228,13 +228,13 @@ def write_3dhp(
             cells["univ_annot3"][c, 0] = 1.1 * seen.reshape(num_frames, -1)
             if c in (0, 2, 4, 7, 8):
                 write_video(folder / "imageSequence" / f"video_{c}.avi", camera, joints, 25)
-            lines += _calibration_lines(in_y_up_world(camera))
+            lines += calibration_lines(in_y_up_world(camera))
         scipy.io.savemat(folder / "annot.mat", {**cells, "frames": np.arange(num_frames)})
         (folder / "camera.calibration").write_text("\n".join(lines) + "\n")
     return root
 
 
-def _calibration_lines(camera: Camera) -> list[str]:
+def calibration_lines(camera: Camera) -> list[str]:
     intrinsic, extrinsic = np.eye(4), np.eye(4)
     intrinsic[:3, :3] = camera.matrix
     extrinsic[:3, :3], extrinsic[:3, 3] = camera.rotation, camera.translation_mm
@@ -272,12 +272,12 @@ def write_3dhp_test(root: Path, names: Iterable[str] = ("TS1", "TS5"), num_frame
     for file_name in ("ts1-4cameras.calib", "ts5-6cameras.calib"):
         lines = ["Camera calibration"]
         for c in (0, 2):
-            lines += _test_calibration_lines(str(c), in_y_up_world(dhp_cameras()[c]), focal_mm=7.5 - c + 2)
+            lines += test_calibration_lines(str(c), in_y_up_world(dhp_cameras()[c]), focal_mm=7.5 - c + 2)
         (folder / file_name).write_text("\n".join(lines) + "\n")
     return root
 
 
-def _test_calibration_lines(name: str, camera: Camera, focal_mm: float) -> list[str]:
+def test_calibration_lines(name: str, camera: Camera, focal_mm: float) -> list[str]:
     """A sensor of 10 mm; the camera's own focal length is 7.5 mm, its centre half a pixel off the middle."""
     offset = 10 * (camera.matrix[:2, 2] / camera.size - 0.5)
     right, down = camera.rotation[0], camera.rotation[1]
