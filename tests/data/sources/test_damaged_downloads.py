@@ -105,7 +105,7 @@ DAMAGES = [
     (H, _remove("S*"), "must hold folders of Human3.6M's subjects"),
     (H, _remove("metadata.xml"), "needs metadata.xml or camera-parameters.json"),
     (H, _cut("metadata.xml"), "must be XML as Human3.6M ships it"),
-    (H, _text("metadata.xml", r"<w0>\[\S+ ", "<w0>["), "300 numbers.*Received: 299"),
+    (H, _text("metadata.xml", r"<w0>\[\S+ ", "<w0>["), "300 finite numbers.*Received: 299"),
     (H, _remove(f"{POSE_FOLDER}/D3_Positions"), "Extract Poses_D3_Positions_S1.tgz"),
     (H, _cut(f"{POSE_FOLDER}/D3_Positions/Directions 1.cdf"), "whole CDF file.*Directions 1.cdf.*damaged"),
     (H, _positions_2d_for_3d, r"\[1, frames, 96\].*Received: \(1, 9, 64\)"),
