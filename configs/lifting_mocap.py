@@ -30,7 +30,7 @@ def get_config() -> ConfigDict:
     config.model.num_blocks = 2
     config.model.dropout = 0.0  # so short a training does not overfit
     config.loss.place = "keypoints"
-    config.train.steps = 2000
+    config.train.steps = 4000
     config.train.learning_rate = 2e-3
     config.train.schedule = "cosine"
     config.train.log_every = 100

@@ -43,10 +43,6 @@ _LIFTED = f"{_MOCAP} configs/lifting_mocap.py: width 256, two blocks."
 # Title, columns, note, further numbers.
 EXPERIMENTS: dict[str, tuple[str, dict[str, str], str, tuple[str, ...]]] = {
     "lifting_losses": ("Lifting one view: what each part of the loss is for", LIFTED, _LIFTED, ()),
-    "lifting_pairs": (
-        "Lifting, a longer training on pairs of views", LIFTED,
-        f"{_LIFTED} 4,000 steps of 256 pairs; poses are compared where the root branch puts them.", (),
-    ),
     "lifting_exact": ("Lifting exact keypoints", LIFTED, _LIFTED, ()),
     "lifting_confidence": (
         "Lifting under occlusion: whose confidence counts", LIFTED,
@@ -67,10 +63,6 @@ EXPERIMENTS: dict[str, tuple[str, dict[str, str], str, tuple[str, ...]]] = {
 }  # fmt: skip
 
 _VIEWS = {"loss.place": "branch"}
-_PAIRS = {
-    "batch_size": 256, "data.num_views": 2, "model.dropout": 0.1, "loss.place": "branch",
-    "loss.place_weight": 0.1, "train.steps": 4000, "train.learning_rate": 1e-3,
-}  # fmt: skip
 _SUPERVISED = {"loss.supervision": "joints"}
 _CAMERAS = ("54138969", "55011271", "58860488", "60457274")
 
@@ -85,7 +77,6 @@ LIFTING: dict[str, dict[str, dict[str, Any]]] = {
         "one branch": _VIEWS | {"model.branches": 1},
         "relative poses from keypoints": {"data.extrinsics": "keypoints"},
     },
-    "lifting_pairs": {"3D labels": _PAIRS | _SUPERVISED, "own and other view": _PAIRS},
     "lifting_exact": {
         name: changes | {"data.keypoints": "exact"}
         for name, changes in (
