@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from mcss_tf import files
 from mcss_tf.serving.exported import METADATA
@@ -37,8 +38,10 @@ def write(
     for name, (signature, function) in served.items():
         specs = [tensor.spec() for tensor in signature.inputs]
         archive.add_endpoint(name, function, input_signature=specs)
+    # A process that has loaded a model with custom gradients never frees it: they stay registered.
+    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     with new_version(folder) as temporary:
-        archive.write_out(str(temporary), verbose=False)
+        archive.write_out(str(temporary), options=options, verbose=False)
         if found := unportable_nodes(temporary):
             raise RuntimeError(
                 "An exported graph must run in a stock TensorFlow. "

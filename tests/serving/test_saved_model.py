@@ -1,5 +1,6 @@
 """The exported graph: the Keras model's numbers, any batch, any TensorFlow."""
 
+import gc
 import io
 import json
 import subprocess
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from tensorflow.python.framework.func_graph import FuncGraph
 
 from mcss_tf.serving import saved_model
 from mcss_tf.serving.exported import ExportedModel
@@ -198,3 +200,17 @@ def test_a_graph_with_python_in_it_is_refused_and_leaves_nothing(tmp_path: Path)
     with pytest.raises(RuntimeError, match=r"stock TensorFlow. Received: .*EagerPyFunc.* Take these out"):
         write(bad, {}, tmp_path / "mcss")
     assert list((tmp_path / "mcss").iterdir()) == []
+
+
+def test_a_model_that_is_let_go_of_is_freed(export_folder: Path) -> None:
+    """Custom gradients in an export would stay registered, and with them all of its graphs and weights."""
+
+    def graphs() -> list[FuncGraph]:
+        gc.collect()
+        return [thing for thing in gc.get_objects() if isinstance(thing, FuncGraph)]
+
+    before = len(graphs())
+    loaded = ExportedModel(export_folder)
+    assert len(graphs()) > before
+    del loaded
+    assert len(graphs()) <= before
