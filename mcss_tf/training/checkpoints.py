@@ -155,7 +155,11 @@ def _read_bundle(index: Path) -> dict[str, np.ndarray]:
 
 @contextlib.contextmanager
 def catch_signals() -> Iterator[list[int]]:
-    """Yields a list that receives SIGINT and SIGTERM, so that a step is never cut in half."""
+    """Yields a list that receives SIGINT and SIGTERM, so that a step is never cut in half.
+
+    Raises:
+        SystemExit: one came that nobody heeded before the end.
+    """
     caught: list[int] = []
     previous = {
         number: signal.signal(number, lambda received, _: caught.append(received))
@@ -166,3 +170,5 @@ def catch_signals() -> Iterator[list[int]]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+    if caught:
+        raise SystemExit(128 + caught[0])

@@ -127,9 +127,10 @@ def test_resume_after_a_kill_between_checkpoints_is_bit_equal(
 
 def test_signal_handlers_are_put_back():
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    with catch_signals() as caught:
+    with pytest.raises(SystemExit) as stopped, catch_signals() as caught:
         signal.raise_signal(signal.SIGTERM)
     assert caught == [signal.SIGTERM]
+    assert stopped.value.code == 128 + signal.SIGTERM, "nobody heeded it, as after the last step"
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
