@@ -15,7 +15,7 @@ import numpy as np
 from absl import app, flags
 
 from mcss_tf import files
-from mcss_tf.data import pairs
+from mcss_tf.data import pairs, planning
 from mcss_tf.data.dataset import Index
 
 FLAGS = flags.FLAGS
@@ -30,7 +30,9 @@ def main(argv: Sequence[str]) -> int:
     counts = {"num_pairs": _PAIRS, "num_labelled": 0, "labelled_rows": rows[:0]}
     figures: dict[str, Any] = {"instants": FLAGS.instants}
     gap, figures["gap_auto_s"] = timed(lambda: pairs.resolve_min_gap(index, rows, _PAIRS, "auto"))
-    planner, figures["planner_s"] = timed(lambda: pairs.Planner(index, rows, **counts, min_gap_s=gap, seed=0))
+    planner, figures["planner_s"] = timed(
+        lambda: planning.Planner(index, rows, **counts, min_gap_s=gap, seed=0)
+    )
     plan, figures["first_part_s"] = timed(lambda: planner.part(0, 0))
     last = planner.num_parts - 1
     _, figures["last_part_s"] = timed(lambda: planner.part(0, last))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from mcss_tf.data import augment, pairs
+from mcss_tf.data import augment, pairs, planning
 from mcss_tf.data.augment import Augmentation
 from mcss_tf.data.dataset import PreparedDataset
 from mcss_tf.data.targets import PoseTargets
@@ -52,7 +52,7 @@ def train_batches(
             pairs that one would see.
         augmentation: random changes of the images; None for none.
         target: frame of the poses, one of `targets.FRAMES`.
-        is_mixed: whether the instants of a batch are of any subject; see `pairs.Planner`.
+        is_mixed: whether the instants of a batch are of any subject; see `planning.Planner`.
         num_views: V, even: views of an instant in a batch, so its 2 M images show 2 M / V instants.
 
     Returns:
@@ -162,8 +162,8 @@ def steps_per_epoch(
     labels: Any = "all",
     is_mixed: bool = False,
 ) -> int:
-    """Returns the steps of one epoch of `train_batches`; see `pairs.steps_per_epoch`."""
-    return pairs.steps_per_epoch(
+    """Returns the steps of one epoch of `train_batches`; see `planning.steps_per_epoch`."""
+    return planning.steps_per_epoch(
         dataset.index,
         dataset.split_rows("train"),
         num_pairs=num_pairs,
@@ -204,7 +204,7 @@ class _Batches:
             gap = pairs.resolve_min_gap(
                 dataset.index, rows, num_instants, min_gap_s, dataset.subjects, is_mixed
             )
-        self._planner = pairs.Planner(
+        self._planner = planning.Planner(
             dataset.index,
             rows,
             num_pairs=num_instants,
@@ -224,7 +224,7 @@ class _Batches:
         self._part = slice(None) if is_per_replica else slice(index, None, count)
         self._number = (lambda step: step * count + index) if is_per_replica else int
 
-    def plan(self, step: int) -> tuple[pairs.Plan, int]:
+    def plan(self, step: int) -> tuple[planning.Plan, int]:
         """Returns the plan that `step` is in, and which of its batches this is."""
         epoch, part, position = self._planner.locate(self._number(step))
         with self._lock:
@@ -278,14 +278,14 @@ class _Batches:
         group = np.tile(rows, self._num_views // 2).astype(np.int32)
         return group, pose_mm[:, non_root], mask[:, non_root]
 
-    def _seeds(self, step: int, plan: pairs.Plan) -> np.ndarray:
+    def _seeds(self, step: int, plan: planning.Plan) -> np.ndarray:
         """Returns int64 [2 M + L, 2]: drawn for the whole batch, so a replica's images change as in one."""
         num_instants, num_labelled = plan.rows.shape[1], plan.labelled_rows.shape[1]
         seeds = self._rng(step).integers(0, 2**62, (self._num_views * num_instants + num_labelled, 2))
         groups = np.split(seeds, num_instants * np.arange(1, self._num_views + 1))
         return np.concatenate([group[self._part] for group in groups])
 
-    def _flips(self, step: int, plan: pairs.Plan) -> tuple[np.ndarray, np.ndarray]:
+    def _flips(self, step: int, plan: planning.Plan) -> tuple[np.ndarray, np.ndarray]:
         """Returns bool [instants] and [L], which of them are mirrored, an instant in all of its views."""
         num_instants, num_labelled = plan.rows.shape[1], plan.labelled_rows.shape[1]
         is_flipped = self._rng(step, _FLIPS).random(num_instants + num_labelled) < self._options.flip

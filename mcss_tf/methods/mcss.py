@@ -10,7 +10,7 @@ import tensorflow as tf
 from ml_collections import ConfigDict
 
 from mcss_tf import replicas
-from mcss_tf.data import batches, pairs
+from mcss_tf.data import batches, pairs, planning
 from mcss_tf.data.augment import Augmentation
 from mcss_tf.data.dataset import VALIDATION, PreparedDataset
 from mcss_tf.data.targets import PoseTargets
@@ -68,7 +68,7 @@ class MCSS:
         self._min_gap_s = self._resolve_gap() if has_metric else 0.0
         self.state = Ramp(config.loss.threshold_ramp_steps)
         self.images_per_step = 2 * self._num_pairs + self._num_labelled
-        self.steps_per_epoch = pairs.steps_per_epoch(
+        self.steps_per_epoch = planning.steps_per_epoch(
             dataset.index,
             dataset.split_rows("train"),
             num_pairs=self._num_instants,

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mcss_tf.data import batches, pairs
+from mcss_tf.data import batches, planning
 from mcss_tf.data.augment import Augmentation
 from mcss_tf.data.dataset import PreparedDataset
 from mcss_tf.data.records import decode_instant
@@ -47,7 +47,7 @@ def test_a_batch_holds_what_the_plan_says(tiny):
     assert num_steps == 6
     received = take(tiny, 2 * num_steps)
     for epoch in range(2):
-        plan = pairs.Planner(tiny.index, rows, **counts, min_gap_s=1.0, seed=5).part(epoch, 0)
+        plan = planning.Planner(tiny.index, rows, **counts, min_gap_s=1.0, seed=5).part(epoch, 0)
         for k, batch in enumerate(received[epoch * num_steps : (epoch + 1) * num_steps]):
             assert batch["step"] == epoch * num_steps + k
             np.testing.assert_array_equal(batch["group"], plan.rows[k])
@@ -67,7 +67,7 @@ def test_a_batch_holds_what_the_plan_says(tiny):
 def test_an_instant_may_be_there_in_several_views(tiny, count):
     options = {"num_pairs": 4, "num_labelled": 6, "labelled_rows": tiny.split_rows("train")}
     parts = [take(tiny, 1, num_views=4, shard=(index, count))[0] for index in range(count)]
-    plan = pairs.Planner(
+    plan = planning.Planner(
         tiny.index,
         tiny.split_rows("train"),
         **options | {"num_pairs": 2},

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ml_collections import ConfigDict
 
-from mcss_tf.data import pairs
+from mcss_tf.data import pairs, planning
 from mcss_tf.data.dataset import Index
 from mcss_tf.errors import InputError
 from tests.helpers import make_tiny_dataset
@@ -54,10 +54,10 @@ def plan(
     seed=0,
     epoch=0,
     num_views=2,
-    part_instants=pairs.PART_INSTANTS,
+    part_instants=planning.PART_INSTANTS,
 ):
     """A whole epoch."""
-    planner = pairs.Planner(
+    planner = planning.Planner(
         index,
         np.arange(len(index)) if rows is None else rows,
         num_views=num_views,
@@ -69,8 +69,8 @@ def plan(
         part_instants=part_instants,
     )
     plans = [planner.part(epoch, part) for part in range(planner.num_parts)]
-    fields = (field.name for field in dataclasses.fields(pairs.Plan))
-    return pairs.Plan(**{name: np.concatenate([getattr(p, name) for p in plans]) for name in fields})
+    fields = (field.name for field in dataclasses.fields(planning.Plan))
+    return planning.Plan(**{name: np.concatenate([getattr(p, name) for p in plans]) for name in fields})
 
 
 def gap(index, num_pairs, requested="auto", **options):
@@ -135,7 +135,7 @@ def test_every_plan_keeps_its_promises(index, num_pairs, seed, epoch, part_insta
         "epoch": epoch,
         "part_instants": part_instants,
     }
-    with mock.patch.object(pairs, "_MIN_BATCHES", 1):  # so that few instants make many parts
+    with mock.patch.object(planning, "_MIN_BATCHES", 1):  # so that few instants make many parts
         drawn, again = plan(index, **options), plan(index, **options)
     check(index, drawn, num_pairs, gap_s)
     for field in ("subject", "rows", "cameras"):
@@ -218,7 +218,7 @@ def uneven():
 def planner(index, part_instants, num_pairs=4, labelled=NONE, num_labelled=0):
     counts = {"num_pairs": num_pairs, "num_labelled": num_labelled, "labelled_rows": labelled}
     options = {"min_gap_s": 1.0, "seed": 0, "part_instants": part_instants}
-    return pairs.Planner(index, np.arange(len(index)), **counts, **options)
+    return planning.Planner(index, np.arange(len(index)), **counts, **options)
 
 
 def test_parts_of_an_epoch_share_out_every_subject(uneven):
@@ -260,7 +260,7 @@ def test_labelled_images_run_on_across_parts_and_epochs(uneven):
 def test_a_share_without_room_for_a_batch_borrows_instants():
     """A batch takes one of ten instants at each of three moments; a share of five may lack a moment."""
     index = make_index(np.repeat([0.0, 1.0, 2.0], 10) + np.tile(np.arange(10) * 1e-6, 3))
-    with mock.patch.object(pairs, "_MIN_BATCHES", 1):
+    with mock.patch.object(planning, "_MIN_BATCHES", 1):
         for seed in range(20):
             drawn = plan(index, num_pairs=3, min_gap_s=0.9, part_instants=5, seed=seed)
             check(index, drawn, 3, 0.9)
@@ -268,9 +268,9 @@ def test_a_share_without_room_for_a_batch_borrows_instants():
 
 
 def test_the_number_of_steps_is_that_of_the_parts(uneven, monkeypatch):
-    monkeypatch.setattr(pairs, "PART_INSTANTS", 300)
+    monkeypatch.setattr(planning, "PART_INSTANTS", 300)
     counts = {"num_pairs": 4, "num_labelled": 0, "labelled_rows": NONE}
-    steps = pairs.steps_per_epoch(uneven, np.arange(1740), **counts)
+    steps = planning.steps_per_epoch(uneven, np.arange(1740), **counts)
     assert steps == planner(uneven, 300).steps_per_epoch
     assert steps >= 1740 / 4
 
@@ -450,7 +450,7 @@ def test_mixed_batches_take_instants_of_all_subjects_and_keep_the_gap():
     subject = np.repeat([0, 1, 2], 30)
     index = make_index(times, subject=subject, sequence=subject)
     options = {"num_pairs": 10, "num_labelled": 0, "labelled_rows": NONE, "min_gap_s": 1.0, "is_mixed": True}
-    drawn = pairs.Planner(index, np.arange(90), **options, seed=0).part(0, 0)
+    drawn = planning.Planner(index, np.arange(90), **options, seed=0).part(0, 0)
     assert (drawn.subject == -1).all()
     assert len(drawn) == 9  # one timeline of 90 instants, not three of 30
     assert (np.bincount(drawn.rows.ravel(), minlength=90) > 0).mean() > 0.9
