@@ -9,6 +9,8 @@ from scipy.optimize import least_squares
 from mcss_tf.errors import InputError
 
 _MIN_POINTS = 8
+# Inliers of a refined motion are chosen anew until they stay the same, which takes two or three rounds.
+_MAX_ROUNDS = 10
 
 
 class RelativePose(NamedTuple):
@@ -37,7 +39,9 @@ def relative_pose(
 
     The essential matrix E, x_2^T E x_1 = 0, by RANSAC on normalised points (the fundamental matrix of Li et
     al. is K_2^-T E K_1^-1); of its four decompositions the one that puts the points before both cameras,
-    refined on all inliers; its unit translation times the measured distance between the cameras.
+    refined on all inliers, which are then chosen anew within twice the threshold, and again: those of RANSAC
+    confirm the error of the five points that it rests on. Its unit translation times the measured distance
+    between the cameras.
 
     Args:
         first_rays: [N, 2] undistorted, K^-1 x, in the first camera.
@@ -87,30 +91,42 @@ def relative_pose(
         )
     is_inlier = np.zeros(len(is_usable), bool)
     is_inlier[is_usable] = mask.ravel() > 0
-    rotation, direction = _refine(rotation, direction.ravel(), first_rays[is_inlier], second_rays[is_inlier])
+    direction = direction.ravel()
+    for _ in range(_MAX_ROUNDS):
+        rotation, direction = _refine(rotation, direction, first_rays[is_inlier], second_rays[is_inlier])
+        missed = np.abs(_sampson(rotation, direction, first_rays, second_rays))
+        before, is_inlier = is_inlier, is_usable & (missed <= 2 * threshold)
+        if np.array_equal(is_inlier, before):
+            break
     return RelativePose(rotation, distance_mm * direction, is_inlier)
 
 
 def _refine(
     rotation: np.ndarray, direction: np.ndarray, first: np.ndarray, second: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Minimises the Sampson distances of the inliers: RANSAC's answer rests on five of them only.
-
-    d = x_2^T E x_1 / sqrt(|(E x_1)_12|^2 + |(E^T x_2)_12|^2), E = [t]_x R (Hartley and Zisserman, 11.4.3).
-    """
-    one, two = (np.concatenate([rays, np.ones((len(rays), 1))], axis=1) for rays in (first, second))
+    """Minimises the Sampson distances of the inliers."""
 
     def unpack(parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         moved = cv2.Rodrigues(parameters[:3])[0] @ rotation
         towards = direction + parameters[3:]
         return moved, towards / np.linalg.norm(towards)
 
-    def sampson(parameters: np.ndarray) -> np.ndarray:
-        moved, towards = unpack(parameters)
-        essential = np.cross(np.eye(3), towards).T @ moved
-        lines, back = one @ essential.T, two @ essential
-        scale = (lines[:, :2] ** 2).sum(1) + (back[:, :2] ** 2).sum(1)
-        return (two * lines).sum(1) / np.sqrt(np.maximum(scale, 1e-12))
+    def missed(parameters: np.ndarray) -> np.ndarray:
+        return _sampson(*unpack(parameters), first, second)
 
     # The direction has three parameters for two degrees of freedom; its length has no effect.
-    return unpack(least_squares(sampson, np.zeros(6), loss="soft_l1", f_scale=0.002).x)
+    return unpack(least_squares(missed, np.zeros(6), loss="soft_l1", f_scale=0.002).x)
+
+
+def _sampson(
+    rotation: np.ndarray, direction: np.ndarray, first: np.ndarray, second: np.ndarray
+) -> np.ndarray:
+    """Returns the Sampson distances [N] of points (Hartley and Zisserman, 11.4.3).
+
+    d = x_2^T E x_1 / sqrt(|(E x_1)_12|^2 + |(E^T x_2)_12|^2), E = [t]_x R.
+    """
+    one, two = (np.concatenate([rays, np.ones((len(rays), 1))], axis=1) for rays in (first, second))
+    essential = np.cross(np.eye(3), direction).T @ rotation
+    lines, back = one @ essential.T, two @ essential
+    scale = (lines[:, :2] ** 2).sum(1) + (back[:, :2] ** 2).sum(1)
+    return (two * lines).sum(1) / np.sqrt(np.maximum(scale, 1e-12))
