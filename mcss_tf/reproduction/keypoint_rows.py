@@ -43,6 +43,9 @@ _LIFTED = f"{_MOCAP} configs/lifting_mocap.py: width 256, two blocks."
 # Title, columns, note, further numbers.
 EXPERIMENTS: dict[str, tuple[str, dict[str, str], str, tuple[str, ...]]] = {
     "lifting_losses": ("Lifting one view: what each part of the loss is for", LIFTED, _LIFTED, ()),
+    "lifting_long": (
+        "Lifting, twice as long", LIFTED, f"{_LIFTED} 8,000 steps: closer to convergence.", (),
+    ),
     "lifting_exact": ("Lifting exact keypoints", LIFTED, _LIFTED, ()),
     "lifting_confidence": (
         "Lifting under occlusion: whose confidence counts", LIFTED,
@@ -63,6 +66,7 @@ EXPERIMENTS: dict[str, tuple[str, dict[str, str], str, tuple[str, ...]]] = {
 }  # fmt: skip
 
 _VIEWS = {"loss.place": "branch"}
+_TWICE = {"train.steps": 8000}
 _SUPERVISED = {"loss.supervision": "joints"}
 _CAMERAS = ("54138969", "55011271", "58860488", "60457274")
 
@@ -76,6 +80,10 @@ LIFTING: dict[str, dict[str, dict[str, Any]]] = {
         "placed, without stage 1": {"loss.pretraining": 0.0},
         "one branch": _VIEWS | {"model.branches": 1},
         "relative poses from keypoints": {"data.extrinsics": "keypoints"},
+    },
+    "lifting_long": {
+        "3D labels": _TWICE | _SUPERVISED, "own and other view": _TWICE | _VIEWS,
+        "own and other view, placed": _TWICE,
     },
     "lifting_exact": {
         name: changes | {"data.keypoints": "exact"}

@@ -136,9 +136,9 @@ def _gain(better: tuple[str, str, str], worse: tuple[str, str, str]) -> Callable
 
 
 _OURS = ("table1", "MCSS", "S1")
-_LIFTED = ("lifting_losses", "own and other view", "none")
-_PLACED = ("lifting_losses", "own and other view, placed", "none")
-_SUPERVISED = ("lifting_losses", "3D labels", "all")
+_LIFTED = ("lifting_long", "own and other view", "none")
+_PLACED = ("lifting_long", "own and other view, placed", "none")
+_SUPERVISED = ("lifting_long", "3D labels", "all")
 _REFINED = ("refinement_pairs", "10,000 steps", "none")
 _SWEPT = ("refinement_noise", "10,000 steps", "none")
 # What is said, at least (+1) or at most (-1) which number, and how to find it.
