@@ -13,11 +13,11 @@ _PREPARE = (
 _OCCLUSION = {"mean_error_px": 12.0, "occlusion_rate": 0.2, "occlusion_px": 30.0}
 # Folder, command line of `prepare`, checksum.
 ROOMS = {
-    "mocap": ("mocap", _PREPARE, "f3657926848d84ccfe8b11ef3d66edc871df2443c904b960c7023831a08e0e01"),
+    "mocap": ("mocap", _PREPARE, "026af62f6c9c05122cf8eded1fd7fe41218ed3a4e138274b2e3ba42650c75d3d"),
     "occluded": (
         "occluded",
         (*_PREPARE, *(f"--config.mocap.noise.{name}={value:g}" for name, value in _OCCLUSION.items())),
-        "af40b9501c3129555885b2e299c108817f8803c41addd092fee8ad19aaf30914",
+        "e9d77f307479d7b1b9c823a456f3297990ce79873593aafbe73b082b9fc71857",
     ),
 }
 

@@ -153,8 +153,12 @@ def prepare_room(name: str, output: Path, given: str | None = None) -> PreparedD
 
 
 def checksum(dataset: PreparedDataset) -> str:
-    """Returns the checksum of a dataset's crops; of the whole dataset where it was prepared without one."""
-    return dataset.metadata.get("images_sha256", dataset.checksum)
+    """Returns the checksum of a dataset's crops; of the whole dataset where it has keypoints in their place.
+
+    Datasets of earlier versions have none of their crops.
+    """
+    has_images = dataset.metadata["counts"]["images"] > 0
+    return dataset.metadata.get("images_sha256", dataset.checksum) if has_images else dataset.checksum
 
 
 def code_version() -> str:
