@@ -11,7 +11,8 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-LARGE_PROCESS_BYTES = 2e9
+GROWTH_BYTES = 1e9
+_kept_bytes = 0  # after the last time
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -25,23 +26,28 @@ def shared_data(name: str) -> Path:
 
 @pytest.fixture(autouse=True)
 def memory_is_given_back() -> Iterator[None]:
-    """Frees what tests leave in a process that has grown large.
+    """Frees what tests leave, whenever the process has grown by a gigabyte.
 
     TensorFlow keeps what it has compiled, with all constants of an export; models lie in cycles; and the C
     library keeps what both have freed.
     """
+    global _kept_bytes
     yield
-    statm = Path("/proc/self/statm")
-    if not statm.exists():
+    if _resident_bytes() < _kept_bytes + GROWTH_BYTES:
         return
-    resident = int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    if resident > LARGE_PROCESS_BYTES:
-        if "keras" in sys.modules:
-            sys.modules["keras"].backend.clear_session()
-        gc.collect()
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
-        if trim:
-            trim(0)
+    if "keras" in sys.modules:
+        sys.modules["keras"].backend.clear_session()
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
+    if trim:
+        trim(0)
+    _kept_bytes = _resident_bytes()
+
+
+def _resident_bytes() -> int:
+    """Returns the memory of this process; 0 where the system does not say."""
+    statm = Path("/proc/self/statm")
+    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if statm.exists() else 0
 
 
 @pytest.fixture
