@@ -118,10 +118,12 @@ def _read_metadata(path: Path) -> dict[str, dict[str, Camera]]:
             f"metadata.xml must be XML as Human3.6M ships it. Received: {path} ({error}). Download it again."
         ) from error
     num_extrinsics = len(CAMERAS) * _NUM_SUBJECTS * 6
-    if len(numbers) != num_extrinsics + len(CAMERAS) * 9 or not np.isfinite(numbers).all():
+    num_finite = np.isfinite(numbers).sum()
+    if not len(numbers) == num_finite == num_extrinsics + len(CAMERAS) * 9:
         raise InputError(
             f"<w0> of metadata.xml holds {num_extrinsics + len(CAMERAS) * 9} finite numbers: 4 cameras x 11 "
-            f"subjects x 6, and 4 cameras x 9. Received: {len(numbers)} in {path}. Download it again."
+            f"subjects x 6, and 4 cameras x 9. Received: {len(numbers)}, {num_finite} of them finite, in "
+            f"{path}. Download it again."
         )
     extrinsics = numbers[:num_extrinsics].reshape(len(CAMERAS), _NUM_SUBJECTS, 6)
     intrinsics = numbers[num_extrinsics:].reshape(len(CAMERAS), 9)

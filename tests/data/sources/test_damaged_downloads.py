@@ -101,11 +101,13 @@ def _other_joints(root):
     np.savez(root / "data_3d_h36m.npz", positions_3d=np.array(content, object))
 
 
+TS1_CAMERAS = "test_util/camera_calibration/ts1-4cameras.calib"
 DAMAGES = [
     (H, _remove("S*"), "must hold folders of Human3.6M's subjects"),
     (H, _remove("metadata.xml"), "needs metadata.xml or camera-parameters.json"),
     (H, _cut("metadata.xml"), "must be XML as Human3.6M ships it"),
     (H, _text("metadata.xml", r"<w0>\[\S+ ", "<w0>["), "300 finite numbers.*Received: 299"),
+    (H, _text("metadata.xml", r"<w0>\[\S+ ", "<w0>[nan "), "Received: 300, 299 of them finite, in .*xml"),
     (H, _remove(f"{POSE_FOLDER}/D3_Positions"), "Extract Poses_D3_Positions_S1.tgz"),
     (H, _cut(f"{POSE_FOLDER}/D3_Positions/Directions 1.cdf"), "whole CDF file.*Directions 1.cdf.*damaged"),
     (H, _positions_2d_for_3d, r"\[1, frames, 96\].*Received: \(1, 9, 64\)"),
@@ -122,6 +124,11 @@ DAMAGES = [
     (M, _remove("S1/Seq1/camera.calibration"), "readable text file.*camera.calibration"),
     (M, _cut("S1/Seq1/camera.calibration", 0.45), "without|must hold every camera"),
     (M, _text("S1/Seq1/camera.calibration", r"name +2\n", "name 99\n"), "without 2"),
+    (
+        M,
+        _text("S1/Seq1/camera.calibration", r"name +2\n", "name two\n"),
+        "numbered. Received: 'two' in .*calib",
+    ),
     (M, _text("S1/Seq1/camera.calibration", r"intrinsic .*\n", "\n"), "camera 0 without intrinsic"),
     (M, _remove("S7/Seq1/imageSequence/video_4.avi"), "needs a video of each camera.*video_4.avi"),
     (M, _cut("S1/Seq1/imageSequence/video_2.avi"), "readable to its end|truncated|as long as"),
@@ -130,7 +137,9 @@ DAMAGES = [
     (T, _cut("TS5/annot_data.mat"), "must be MATLAB v7.3"),
     (T, _remove("TS1/imageSequence"), "an image per frame, 16. Received: 0"),
     (T, _remove("TS1/imageSequence/img_00000[4-9].jpg"), "an image per frame, 16. Received: 10"),
-    (T, _remove("test_util/camera_calibration/ts1-4cameras.calib"), "readable text file.*ts1-4cameras"),
+    (T, _text(TS1_CAMERAS, r"sensorSize +10", "sensorSize 0"), "sensorSize in mm.*camera 0 with .*ts1-4"),
+    (T, _text(TS1_CAMERAS, r"up +\S+", "up 9"), "axes up and right of length 1.*camera 0 with .*ts1-4"),
+    (T, _remove(TS1_CAMERAS), "readable text file.*ts1-4cameras"),
     (P, _remove("17*"), "must hold <recording>/hdPose3d_stage1_coco19"),
     (P, _remove("171204_pose1/calibration_*.json"), "needs its calibration"),
     (P, _cut("171204_pose1/calibration_171204_pose1.json"), "needs its calibration: JSON"),
