@@ -25,18 +25,26 @@ FULL = "No space left on device"
 READ_ONLY = "Read-only file system"
 
 
-@pytest.fixture
-def disk(tmp_path):
-    """A disk of one megabyte."""
-    path = tmp_path / "disk"
+@contextlib.contextmanager
+def small_disk(path, size):
+    """Mounts a disk of so many bytes, as `mount` writes them, or skips the test."""
     path.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", path], capture_output=True, text=True, check=False
-    )
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", path],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
     if mounted.returncode:
         pytest.skip(f"a small disk takes the right to mount one: {mounted.stderr.strip()}")
-    yield path
-    subprocess.run(["umount", "--lazy", path], check=True)
+    try:
+        yield path
+    finally:
+        subprocess.run(["umount", "--lazy", path], check=True)
+
+
+@pytest.fixture
+def disk(tmp_path):
+    with small_disk(tmp_path / "disk", "1m") as path:
+        yield path
 
 
 def make_read_only(disk):

@@ -1,7 +1,6 @@
 """Whole commands on a disk with too little room: told in a line, nothing half left; with room they go on."""
 
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from tests.data import synthetic
 from tests.helpers import call, make_tiny_dataset
 from tests.prediction.conftest import export_untrained, frame_pixels, write_image, write_video
 from tests.test_evaluate import make_run
-from tests.test_full_disk import FULL
+from tests.test_full_disk import FULL, small_disk
 
 KB = 1024
 MB = 1024 * KB
@@ -24,16 +23,8 @@ MB = 1024 * KB
 
 @pytest.fixture
 def disk(tmp_path):
-    """A disk of 64 megabytes."""
-    path = tmp_path / "disk"
-    path.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", path], capture_output=True, text=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip(f"a small disk takes the right to mount one: {mounted.stderr.strip()}")
-    yield path
-    subprocess.run(["umount", "--lazy", path], check=True)
+    with small_disk(tmp_path / "disk", "64m") as path:
+        yield path
 
 
 @pytest.fixture(scope="module")
