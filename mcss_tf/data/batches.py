@@ -154,25 +154,6 @@ def image_batches(
     return batches.map(describe).prefetch(_PREFETCHED_BATCHES)
 
 
-def steps_per_epoch(
-    dataset: PreparedDataset,
-    *,
-    num_pairs: int,
-    num_labelled: int,
-    labels: Any = "all",
-    is_mixed: bool = False,
-) -> int:
-    """Returns the steps of one epoch of `train_batches`; see `planning.steps_per_epoch`."""
-    return planning.steps_per_epoch(
-        dataset.index,
-        dataset.split_rows("train"),
-        num_pairs=num_pairs,
-        num_labelled=num_labelled,
-        labelled_rows=_labelled_rows(dataset, labels, num_labelled),
-        is_mixed=is_mixed,
-    )
-
-
 class _Batches:
     """What the steps of training need, as functions of the step."""
 

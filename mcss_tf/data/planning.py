@@ -61,8 +61,8 @@ def steps_per_epoch(
     Without: ceil(n / L), n the labelled images.
     """
     if num_pairs:
-        parts = _share_out([len(t) for t in timelines(index, rows, is_mixed)], num_pairs, PART_INSTANTS)
-        return sum(share.num_steps for part in parts for share in part)
+        sizes = [len(timeline) for timeline in timelines(index, rows, is_mixed)]
+        return sum(map(_num_steps, _share_out(sizes, num_pairs, PART_INSTANTS)))
     return _num_label_steps(int(index.is_present()[labelled_rows].sum()), num_labelled)
 
 
@@ -122,8 +122,9 @@ class Planner:
         self._timelines = timelines(index, rows, is_mixed) if num_pairs else []
         self._labelled = _labelled_images(index, labelled_rows, num_labelled)
         self._shares = _share_out([len(t) for t in self._timelines], num_pairs, part_instants)
-        steps = [sum(share.num_steps for share in shares) for shares in self._shares]
-        if not num_pairs:
+        if num_pairs:
+            steps = [_num_steps(part) for part in self._shares]
+        else:
             steps = [_num_label_steps(len(self._labelled), num_labelled)]
         self._first_steps = np.concatenate([[0], np.cumsum(steps)])
         self.steps_per_epoch, self.num_parts = int(self._first_steps[-1]), len(steps)
@@ -207,6 +208,10 @@ def _share_out(sizes: Sequence[int], num_pairs: int, part_instants: int) -> list
             num_steps = -(-num_instants // num_pairs)
             parts[number * len(parts) // count].append(_Share(timeline, number, count, num_steps))
     return parts
+
+
+def _num_steps(part: Sequence[_Share]) -> int:
+    return sum(share.num_steps for share in part)
 
 
 def _num_label_steps(num_images: int, num_labelled: int) -> int:

@@ -43,7 +43,7 @@ def stored_image(dataset, row, camera) -> np.ndarray:
 def test_a_batch_holds_what_the_plan_says(tiny):
     rows = tiny.split_rows("train")
     counts = {"num_pairs": 4, "num_labelled": 6, "labelled_rows": rows}
-    num_steps = batches.steps_per_epoch(tiny, num_pairs=4, num_labelled=6)
+    num_steps = planning.steps_per_epoch(tiny.index, rows, **counts)
     assert num_steps == 6
     received = take(tiny, 2 * num_steps)
     for epoch in range(2):
