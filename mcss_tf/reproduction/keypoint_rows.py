@@ -112,7 +112,7 @@ _SMALL = {
     # Plateaus of 10 epochs do not happen in so few steps; half a cosine ends at a small rate.
     "train.learning_rate": 3e-3, "train.schedule": "cosine", "train.checkpoint_every": 200,
 }  # fmt: skip
-_LONG = _SMALL | {"train.steps": 3000}
+_LONG = _SMALL | {"train.steps": 10000}
 _SHORT = _SMALL | {"train.steps": 600}
 # Corrections to the tenth of a millimetre take float32.
 _LENS = {
@@ -120,8 +120,12 @@ _LENS = {
     "train.steps": 2000, "batch.num_instants": 64,
 }  # fmt: skip
 REFINEMENT: dict[str, dict[str, dict[str, Any]]] = {
-    "refinement_pairs": {"3,000 steps": _LONG, "exact keypoints, lens not undone": _SMALL | _LENS},
-    "refinement_noise": {"3,000 steps": _LONG},
+    "refinement_pairs": {
+        "3,000 steps": _LONG | {"train.steps": 3000},
+        "10,000 steps": _LONG,
+        "exact keypoints, lens not undone": _SMALL | _LENS,
+    },
+    "refinement_noise": {"10,000 steps": _LONG},
     "refinement_parts": {
         name: _SHORT | changes
         for name, changes in {
