@@ -7,10 +7,12 @@ import tensorflow as tf
 
 from mcss_tf.models import layers
 
+CASES = [(3, 1, "same"), (3, 2, "valid"), (1, 2, "same"), (3, 2, "same"), ((1, 3), (2, 1), "same")]
 
-@pytest.mark.parametrize("side", [3, 4, 7])
+
 @pytest.mark.parametrize(
-    ("size", "strides", "padding"), [(3, 1, "same"), (3, 2, "valid"), (1, 2, "same"), (3, 2, "same")]
+    ("side", "size", "strides", "padding"),
+    [(2, *CASES[0])] + [(side, *case) for side in (3, 4, 6, 7) for case in CASES],
 )
 def test_convolution_and_its_gradients_are_keras_s(side, size, strides, padding):
     images = tf.random.stateless_normal((5, side, side, 3), (0, side))
@@ -19,7 +21,7 @@ def test_convolution_and_its_gradients_are_keras_s(side, size, strides, padding)
     results = []
     for layer in (ours, theirs):
         layer.build(images.shape)
-        layer.kernel.assign(tf.random.stateless_normal((size, size, 3, 4), (1, 1)))
+        layer.kernel.assign(tf.random.stateless_normal(layer.kernel.shape, (1, 1)))
         with tf.GradientTape() as tape:
             tape.watch(images)
             outputs = layer(images)
@@ -29,7 +31,7 @@ def test_convolution_and_its_gradients_are_keras_s(side, size, strides, padding)
         np.testing.assert_allclose(mine, keras_s, rtol=1e-4, atol=1e-4)
 
 
-def test_only_small_maps_take_the_product_over_patches():
+def test_only_small_maps_take_products_over_patches():
     def operations(side):
         layer = layers.Conv2D(4, 3, padding="same")
 
@@ -43,8 +45,10 @@ def test_only_small_maps_take_the_product_over_patches():
         graph = gradient.get_concrete_function(tf.TensorSpec((2, side, side, 3))).graph
         return {operation.type for operation in graph.get_operations()}
 
-    assert "Conv2DBackpropFilter" not in operations(4)
-    assert "Conv2DBackpropFilter" in operations(5)
+    convolutions = {"Conv2D", "Conv2DBackpropFilter"}
+    assert operations(2) & convolutions == set()
+    assert operations(4) & convolutions == {"Conv2D"}
+    assert operations(5) & convolutions == convolutions
 
 
 @pytest.mark.parametrize(("policy", "tolerance"), [("float32", 1e-5), ("mixed_bfloat16", 0.04)])
