@@ -60,7 +60,7 @@ EXPERIMENTS: dict[str, tuple[str, dict[str, str], str, tuple[str, ...]]] = {
     "refinement_parts": ("Refinement: what each part is for", REFINED, "600 steps of 128 instants.", ()),
     "refinement_noise": (
         "Refinement: errors of the detections scaled, absolute MPJPE", SWEPT,
-        "One network, trained at 100 %.",
+        "Each network is trained at 100 %.",
         (*(f"noise.{scale}.weighted_dlt.mpjpe_mm" for scale in NOISE), "slope.dlt", "slope.refined"),
     ),
 }  # fmt: skip
@@ -113,6 +113,7 @@ _SMALL = {
     "train.learning_rate": 3e-3, "train.schedule": "cosine", "train.checkpoint_every": 200,
 }  # fmt: skip
 _LONG = _SMALL | {"train.steps": 10000}
+_WIDE = _SMALL | {"network.widths": (128, 256, 512), "train.steps": 3000}
 _SHORT = _SMALL | {"train.steps": 600}
 # Corrections to the tenth of a millimetre take float32.
 _LENS = {
@@ -123,9 +124,10 @@ REFINEMENT: dict[str, dict[str, dict[str, Any]]] = {
     "refinement_pairs": {
         "3,000 steps": _LONG | {"train.steps": 3000},
         "10,000 steps": _LONG,
+        "the paper's width, 3,000 steps": _WIDE,
         "exact keypoints, lens not undone": _SMALL | _LENS,
     },
-    "refinement_noise": {"10,000 steps": _LONG},
+    "refinement_noise": {"10,000 steps": _LONG, "the paper's width, 3,000 steps": _WIDE},
     "refinement_parts": {
         name: _SHORT | changes
         for name, changes in {
