@@ -113,7 +113,7 @@ _SMALL = {
     "train.learning_rate": 3e-3, "train.schedule": "cosine", "train.checkpoint_every": 200,
 }  # fmt: skip
 _LONG = _SMALL | {"train.steps": 10000}
-_WIDE = _SMALL | {"network.widths": (128, 256, 512), "train.steps": 3000}
+_WIDE = _SMALL | {"network.widths": (128, 256, 512), "train.steps": 5000}
 _SHORT = _SMALL | {"train.steps": 600}
 # Corrections to the tenth of a millimetre take float32.
 _LENS = {
@@ -124,10 +124,10 @@ REFINEMENT: dict[str, dict[str, dict[str, Any]]] = {
     "refinement_pairs": {
         "3,000 steps": _LONG | {"train.steps": 3000},
         "10,000 steps": _LONG,
-        "the paper's width, 3,000 steps": _WIDE,
+        "the paper's width, 5,000 steps": _WIDE,
         "exact keypoints, lens not undone": _SMALL | _LENS,
     },
-    "refinement_noise": {"10,000 steps": _LONG, "the paper's width, 3,000 steps": _WIDE},
+    "refinement_noise": {"10,000 steps": _LONG, "the paper's width, 5,000 steps": _WIDE},
     "refinement_parts": {
         name: _SHORT | changes
         for name, changes in {
