@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -119,19 +120,20 @@ def _retrieval_lines(methods: Mapping[str, Any], database: str) -> dict[str, lis
     return lines | {"oracle": oracle} if oracle else lines
 
 
-def _noise_lines(methods: Mapping[str, Any]) -> dict[str, list[list[float]]]:
-    names = {"dlt": "DLT", "weighted_dlt": "weighted DLT", "refined": "refined"}
-    lines = {
-        name: [
-            [scale, *_mean_and_spread(values)]
+def _noise_lines(networks: Mapping[str, Any]) -> dict[str, list[list[float]]]:
+    # Triangulation is the same beside every network.
+    names = {"dlt": "DLT", "weighted_dlt": "weighted DLT", "refined": "refined, {}"}
+    lines: dict[str, list[list[float]]] = {}
+    for (measured, name), (network, cells) in itertools.product(names.items(), networks.items()):
+        found = [
+            (scale, cell.get(f"noise.{scale}.{measured}.mpjpe_mm"))
             for scale in NOISE
-            for cells in methods.values()
             for cell in cells.values()
-            if (values := cell.get(f"noise.{scale}.{method}.mpjpe_mm"))
         ]
-        for method, name in names.items()
-    }
-    return {name: rows for name, rows in lines.items() if rows}
+        rows = [[scale, *_mean_and_spread(values)] for scale, values in found if values]
+        if rows:
+            lines[name.format(network)] = rows
+    return lines
 
 
 def _values(methods: Mapping[str, Any], method: str, labels: str = "S1") -> list[float]:
