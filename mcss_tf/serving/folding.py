@@ -33,7 +33,8 @@ def fold_batch_norm(model: keras.Model, precision: str = "float32") -> keras.Mod
         config["dtype"] = precision if isinstance(layer, CONVOLUTIONAL) else "float32"
         if layer.name in norms:
             config["use_bias"] = True
-        return type(layer).from_config(config)
+        # Training's products over patches are slower for one image, and a GPU wants convolutions.
+        return (layers.Conv2D if isinstance(layer, layers.Conv2D) else type(layer)).from_config(config)
 
     def call(layer: layers.Layer, *inputs: Any, **_: Any) -> Any:
         return inputs[0] if layer.name in dropped else layer(*inputs)

@@ -40,6 +40,13 @@ def test_the_folded_network_gives_the_same_numbers_without_the_layers(resnet) ->
     np.testing.assert_allclose(received["pose_mm"], expected["pose_mm"], rtol=1e-4, atol=1e-2)
 
 
+def test_the_folded_network_has_keras_s_convolutions(resnet) -> None:
+    found = {
+        type(layer) for layer in fold_batch_norm(resnet)._flatten_layers() if isinstance(layer, layers.Conv2D)
+    }
+    assert found == {layers.Conv2D}
+
+
 def test_folding_keeps_its_numbers_in_bfloat16(resnet) -> None:
     """Against the unfolded network in the same precision: folding adds no more than the precision itself."""
     keras.config.set_dtype_policy("mixed_bfloat16")
