@@ -24,7 +24,8 @@ class Conv2D(layers.Conv2D):
     def convolution_op(self, inputs: Any, kernel: Any) -> Any:
         outputs = self.compute_output_shape(inputs.shape)
         pixels = None if None in outputs[1:3] else outputs[1] * outputs[2]
-        if pixels is None or pixels > FEW_PIXELS or self.groups > 1 or tf.config.list_physical_devices("GPU"):
+        is_plain = self.groups == 1 and max(self.dilation_rate) == 1
+        if pixels is None or pixels > FEW_PIXELS or not is_plain or tf.config.list_physical_devices("GPU"):
             return super().convolution_op(inputs, kernel)
         kernel = tf.convert_to_tensor(kernel)
         if pixels <= FEWEST_PIXELS or max(self.strides) > 1:

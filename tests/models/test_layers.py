@@ -31,6 +31,16 @@ def test_convolution_and_its_gradients_are_keras_s(side, size, strides, padding)
         np.testing.assert_allclose(mine, keras_s, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("options", [{"groups": 3}, {"dilation_rate": 2}])
+def test_other_convolutions_are_left_to_keras(options):
+    images = tf.random.stateless_normal((2, 3, 3, 3), (0, 0))
+    ours, theirs = (kind(3, 3, padding="same", **options) for kind in (layers.Conv2D, keras.layers.Conv2D))
+    for layer in (ours, theirs):
+        layer.build(images.shape)
+    theirs.set_weights(ours.get_weights())
+    np.testing.assert_allclose(ours(images), theirs(images), rtol=1e-5, atol=1e-6)
+
+
 def test_only_small_maps_take_products_over_patches():
     def operations(side):
         layer = layers.Conv2D(4, 3, padding="same")
