@@ -13,8 +13,6 @@ ABLATION_NOTE = (
 # What the grid adds to configs/mcss.py. It helps where there are minutes of video; runs of 200 steps on two
 # seconds of it, such as README's, learn less with it, so it is not the default.
 OURS = {
-    # A third of the time for as much progress a step: on two cores that is what counts.
-    "backbone.width": 32,
     "augment.brightness": 0.15,
     "augment.contrast": 0.2,
     "augment.colour": 0.2,
@@ -46,10 +44,6 @@ ABLATIONS: dict[str, tuple[str, dict[str, dict[str, Any]]]] = {
     }),
     "rate": ("Learning rate", {
         f"{rate:g}": {"train.learning_rate": rate} for rate in (3e-4, 1e-3, 2e-3, 4e-3)
-    }),
-    "width": ("Width of the backbone at equal time", {
-        "64, 600 steps": {"backbone.width": 64},
-        "32, 1,550 steps": {"backbone.width": 32, "train.steps": 1550},
     }),
     "softmax": ("Weight and temperature of the smooth loss over all negatives", {
         "0": {"loss.softmax_weight": 0.0},

@@ -11,11 +11,11 @@ from mcss_tf.reproduction import keypoint_rows
 from mcss_tf.reproduction.ablations import ABLATION, ABLATION_NOTE, ABLATIONS, OURS
 
 # Lengths of training; that of ablations is beside them.
-MCSS_STEPS = 5000
+MCSS_STEPS = 1500
 BASELINE_STEPS = 2000
 FINE_TUNING_STEPS = 300
 # Paper's settings: the rate falls to a tenth in the middle, as after 20 of 40 epochs.
-PAPER_STEPS = {"Baseline": 4000, "MCSS": 2000}
+PAPER_STEPS = {"Baseline": 4000, "MCSS": 1500}
 MAX_QUERIES = 2000
 
 # Of Fig. 3, in the order in which they are run.
