@@ -36,9 +36,8 @@ def fused_reference(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
 
     def convolve(x: tf.Tensor, name: str) -> tf.Tensor:
         neighbours, weights, bias = layers[name]
-        nodes, channels = x.shape[1:]
-        kernels = neighbours.shape[0] // nodes
-        x = tf.reshape(tf.matmul(neighbours, x), (-1, kernels * channels))
+        nodes = x.shape[1]
+        x = tf.reshape(tf.matmul(neighbours, x), (-1, weights.shape[0]))
         return tf.reshape(tf.nn.relu(tf.matmul(x, weights) + bias), (-1, nodes, weights.shape[1]))
 
     def pool(x: tf.Tensor, groups: Sequence[Sequence[int]], nodes: int) -> tf.Tensor:

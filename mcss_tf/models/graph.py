@@ -43,9 +43,9 @@ class GraphConvolution(layers.Layer):
         _, num_views, num_nodes, channels = input_shape
         found = kernels(Skeleton.from_json(self.skeleton), self.level, num_views)
         used = [found[name] for name in self.kernel_names if name in found]
+        self._num_nodes = num_views * num_nodes
         # [N K, N]: one product collects the neighbours of every kernel, side by side for each node.
-        self.neighbours = np.stack(used, axis=1).reshape(-1, num_views * num_nodes)
-        self._num_kernels, self._num_nodes = len(used), num_views * num_nodes
+        self.neighbours = np.stack(used, axis=1).reshape(-1, self._num_nodes)
         self.kernel = self.add_weight(shape=(len(used) * channels, self.filters), name="kernel")
         self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias")
 
@@ -53,7 +53,7 @@ class GraphConvolution(layers.Layer):
         _, num_views, num_nodes, channels = x.shape
         x = ops.reshape(x, (-1, self._num_nodes, channels))
         x = ops.matmul(ops.cast(self.neighbours, x.dtype), x)
-        x = ops.reshape(x, (-1, self._num_kernels * channels))
+        x = ops.reshape(x, (-1, self.kernel.shape[0]))
         x = ops.matmul(x, self.kernel) + self.bias
         return ops.reshape(x, (-1, num_views, num_nodes, self.filters))
 

@@ -29,13 +29,15 @@ class Conv2D(layers.Conv2D):
             return super().convolution_op(inputs, kernel)
         kernel = tf.convert_to_tensor(kernel)
         if pixels <= FEWEST_PIXELS or max(self.strides) > 1:
-            return _multiply(inputs, kernel, self.strides, self.padding.upper())
+            return _multiply(inputs, kernel, self.strides, outputs[1:3])
         return _convolve(inputs, kernel, self.strides, self.padding.upper())
 
 
-def _multiply(inputs: tf.Tensor, kernel: tf.Tensor, strides: tuple[int, int], padding: str) -> tf.Tensor:
-    """Convolution as a product of patches and kernel."""
-    patches, sides = _patches(inputs, kernel.shape, strides, padding)
+def _multiply(
+    inputs: tf.Tensor, kernel: tf.Tensor, strides: tuple[int, int], sides: tuple[int, int]
+) -> tf.Tensor:
+    """Convolution to H' x W' pixels as a product of patches and kernel."""
+    patches = _patches(inputs, kernel.shape, strides, sides)
     outputs = tf.matmul(patches, tf.reshape(kernel, [-1, kernel.shape[-1]]))
     return tf.reshape(outputs, [-1, *sides, kernel.shape[-1]])
 
@@ -54,7 +56,7 @@ def _convolve(inputs: tf.Tensor, kernel: tf.Tensor, strides: tuple[int, int], pa
                 strides=steps,
                 padding=padding,
             )
-            patches, _ = _patches(inputs, kernel.shape, strides, padding)
+            patches = _patches(inputs, kernel.shape, strides, upstream.shape[1:3])
             to_kernel = tf.matmul(patches, tf.reshape(upstream, [-1, kernel.shape[-1]]), transpose_a=True)
             return to_inputs, tf.reshape(to_kernel, kernel.shape)
 
@@ -64,30 +66,27 @@ def _convolve(inputs: tf.Tensor, kernel: tf.Tensor, strides: tuple[int, int], pa
 
 
 def _patches(
-    inputs: tf.Tensor, kernel_shape: tf.TensorShape, strides: tuple[int, int], padding: str
-) -> tuple[tf.Tensor, tuple[int, int]]:
-    """Returns what the kernel meets at every output pixel, [B * H' * W', taps * C], and H', W'.
+    inputs: tf.Tensor, kernel_shape: tf.TensorShape, strides: tuple[int, int], sides: tuple[int, int]
+) -> tf.Tensor:
+    """Returns what the kernel meets at each of H' x W' output pixels, [B * H' * W', taps * C].
 
     Pixels are picked by a product with ones and zeros: quicker than TensorFlow's own patches, and its
     gradient is a product, too.
     """
-    _, *sides, channels = inputs.shape
-    (rows, height), (columns, width) = (
-        _picked(*axis, padding) for axis in zip(sides, kernel_shape[:2], strides, strict=True)
-    )
+    _, height, width, channels = inputs.shape
+    rows, columns = map(_picked, (height, width), kernel_shape[:2], strides, sides)
     # [H', W', taps of y, taps of x, H, W]
-    picks = np.einsum("iay,jbx->ijabyx", rows, columns).reshape(-1, sides[0] * sides[1])
-    pixels = tf.reshape(inputs, [-1, sides[0] * sides[1], channels])
-    patches = tf.matmul(tf.constant(picks, inputs.dtype), pixels)
-    return tf.reshape(patches, [-1, kernel_shape[0] * kernel_shape[1] * channels]), (height, width)
+    picks = np.einsum("iay,jbx->ijabyx", rows, columns).reshape(-1, height * width)
+    patches = tf.matmul(tf.constant(picks, inputs.dtype), tf.reshape(inputs, [-1, height * width, channels]))
+    return tf.reshape(patches, [-1, kernel_shape[0] * kernel_shape[1] * channels])
 
 
-def _picked(side: int, taps: int, stride: int, padding: str) -> tuple[np.ndarray, int]:
-    """Returns [outputs, taps, side], one where an output's tap meets the pixel, and the number of outputs."""
-    outputs = -(-side // stride) if padding == "SAME" else (side - taps) // stride + 1
-    before = max((outputs - 1) * stride + taps - side, 0) // 2 if padding == "SAME" else 0
+def _picked(side: int, taps: int, stride: int, outputs: int) -> np.ndarray:
+    """Returns [outputs, taps, side], one where an output's tap meets the pixel."""
+    # What the taps reach beyond the image is padding, the smaller half of it before; nothing if "valid".
+    before = max((outputs - 1) * stride + taps - side, 0) // 2
     met = stride * np.arange(outputs)[:, None] + np.arange(taps) - before
-    return (met[..., None] == np.arange(side)).astype(np.float32), outputs
+    return (met[..., None] == np.arange(side)).astype(np.float32)
 
 
 @keras.saving.register_keras_serializable("mcss_tf")
