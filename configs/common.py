@@ -45,6 +45,7 @@ def get_config() -> ConfigDict:
     config.augment.brightness = 0.0  # of full scale
     config.augment.contrast = 0.0  # relative
     config.augment.colour = 0.0  # relative, per channel
+    config.augment.hue_deg = 0.0
     config.augment.blur_px = 0.0
     config.augment.rotation_deg = 0.0
     config.augment.scale = 0.0  # relative

@@ -1,7 +1,6 @@
-"""Random changes of images, drawn statelessly: the same (seed, step, image) gives the same picture."""
+"""Random changes of a batch of images, from numbers drawn elsewhere: the same numbers, the same pictures."""
 
 import dataclasses
-from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -10,6 +9,14 @@ from mcss_tf.geometry.canonical import canonical_pose
 from mcss_tf.geometry.skeleton import Skeleton
 
 _BLUR_RADIUS = 3
+# How many uniform numbers each change takes of an image. A change that is off takes them too, so that
+# switching it leaves the others as they were.
+_TAKES = {
+    "rotation": 1, "scale": 1, "shift": 2, "blur": 1, "contrast": 1, "colour": 3, "brightness": 1, "hue": 1,
+    "is_erased": 1, "extent": 2, "corner": 2, "paint": 3,
+}  # fmt: skip
+_ENDS = dict(zip(_TAKES, np.cumsum(list(_TAKES.values())).tolist(), strict=True))
+NUM_DRAWS = sum(_TAKES.values())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,6 +27,7 @@ class Augmentation:
         brightness: largest shift, as a fraction of full scale.
         contrast: largest relative change of contrast.
         colour: largest relative change of each colour channel.
+        hue_deg: largest rotation of all colours about grey; 180 makes red clothes any colour.
         blur_px: largest standard deviation of a Gaussian blur, in pixels of the network's input.
         rotation_deg: largest rotation in the image plane.
         scale: largest relative change of size.
@@ -31,6 +39,7 @@ class Augmentation:
     brightness: float = 0.0
     contrast: float = 0.0
     colour: float = 0.0
+    hue_deg: float = 0.0
     blur_px: float = 0.0
     rotation_deg: float = 0.0
     scale: float = 0.0
@@ -44,33 +53,34 @@ class Augmentation:
         return any(dataclasses.astuple(self))
 
 
-def augment_image(image: tf.Tensor, seed: tf.Tensor, options: Augmentation) -> tf.Tensor:
-    """Changes one image; all but the flip, which both images of a pair and the pose must share.
+def augment_images(images: tf.Tensor, draws: tf.Tensor, options: Augmentation) -> tf.Tensor:
+    """Changes images, each in its own way; all but the flip, which both images of a pair and the pose share.
 
     Args:
-        image: uint8 [S, S, 3].
-        seed: int64 [2].
+        images: uint8 [N, S, S, 3].
+        draws: float32 [N, NUM_DRAWS], uniform in [0, 1).
         options: how far.
 
     Returns:
-        uint8 [S, S, 3].
+        uint8 [N, S, S, 3].
     """
-    draw = _Draws(seed)
-    changed = tf.cast(image, tf.float32)
+    draw = _Draws(draws)
+    changed = tf.cast(images, tf.float32)
     if options.rotation_deg or options.scale or options.translation:
         changed = _move(changed, draw, options)
     if options.blur_px:
-        changed = _blur(changed, options.blur_px * draw.fraction())
-    if options.contrast:
-        mean = tf.reduce_mean(changed)
-        changed = mean + (changed - mean) * (1 + options.contrast * draw.signed())
-    if options.colour:
-        changed *= 1 + options.colour * draw.signed([3])
-    if options.brightness:
-        changed += 255 * options.brightness * draw.signed()
+        changed = _blur(changed, options.blur_px * draw.fraction("blur")[:, 0])
+    matrix, offset = _colours(changed, draw, options)
+    if matrix is not None:
+        changed = tf.einsum("nhwc,ncd->nhwd", changed, matrix) + offset[:, None, None]
     if options.erase:
         changed = _erase(changed, draw, options.erase)
     return tf.cast(tf.clip_by_value(tf.round(changed), 0, 255), tf.uint8)
+
+
+def flip_images(images: tf.Tensor, is_flipped: tf.Tensor) -> tf.Tensor:
+    """Mirrors those of the images [N, S, S, 3] for which bool [N] is_flipped."""
+    return tf.where(is_flipped[:, None, None, None], tf.reverse(images, [2]), images)
 
 
 def flip_canonical(
@@ -107,62 +117,82 @@ def flip_camera(
 
 
 class _Draws:
-    """A stream of random numbers that depends on nothing but its seed."""
+    """Uniform numbers of N images, by the change that they are for."""
 
-    def __init__(self, seed: tf.Tensor):
-        self._seed = seed
-        self._count = 0
+    def __init__(self, draws: tf.Tensor):
+        self._draws = draws
 
-    def fraction(self, shape: Sequence[int] = ()) -> tf.Tensor:
-        """Returns uniform numbers in [0, 1)."""
-        self._count += 1
-        seed = tf.random.fold_in(self._seed, self._count)
-        return tf.random.stateless_uniform(shape, seed)
+    def fraction(self, name: str) -> tf.Tensor:
+        """Returns [N, how many the change takes] in [0, 1)."""
+        return self._draws[:, _ENDS[name] - _TAKES[name] : _ENDS[name]]
 
-    def signed(self, shape: Sequence[int] = ()) -> tf.Tensor:
-        """Returns uniform numbers in [-1, 1)."""
-        return 2 * self.fraction(shape) - 1
+    def signed(self, name: str) -> tf.Tensor:
+        """Returns the same in [-1, 1)."""
+        return 2 * self.fraction(name) - 1
 
 
-def _move(image: tf.Tensor, draw: _Draws, options: Augmentation) -> tf.Tensor:
+def _move(images: tf.Tensor, draw: _Draws, options: Augmentation) -> tf.Tensor:
     """Rotates, scales and shifts about the centre; the border is repeated outwards."""
-    side = tf.cast(tf.shape(image)[0], tf.float32)
-    angle = options.rotation_deg * (np.pi / 180) * draw.signed()
-    scale = 1 + options.scale * draw.signed()
-    shift = side * options.translation * draw.signed([2])
+    side = tf.cast(tf.shape(images)[1], tf.float32)
+    angle = options.rotation_deg * (np.pi / 180) * draw.signed("rotation")[:, 0]
+    scale = 1 + options.scale * draw.signed("scale")[:, 0]
+    shift_x, shift_y = tf.unstack(side * options.translation * draw.signed("shift"), axis=1)
     # The op maps output to input pixels: x_in = (x_out - centre - shift) / scale, rotated, + centre.
     cos, sin, centre = tf.cos(angle) / scale, tf.sin(angle) / scale, (side - 1) / 2
-    x, y = -centre - shift[0], -centre - shift[1]
-    rows = [cos, -sin, cos * x - sin * y + centre, sin, cos, sin * x + cos * y + centre, 0.0, 0.0]
+    x, y, zero = -centre - shift_x, -centre - shift_y, tf.zeros_like(angle)
+    rows = [cos, -sin, cos * x - sin * y + centre, sin, cos, sin * x + cos * y + centre, zero, zero]
     return tf.raw_ops.ImageProjectiveTransformV3(
-        images=image[None],
-        transforms=tf.stack(rows)[None],
-        output_shape=tf.shape(image)[:2],
+        images=images,
+        transforms=tf.stack(rows, axis=1),
+        output_shape=tf.shape(images)[1:3],
         fill_value=0.0,
         interpolation="BILINEAR",
         fill_mode="NEAREST",
-    )[0]
+    )
 
 
-def _blur(image: tf.Tensor, sigma: tf.Tensor) -> tf.Tensor:
-    """Convolves with a Gaussian, one axis after the other."""
+def _blur(images: tf.Tensor, sigma: tf.Tensor) -> tf.Tensor:
+    """Convolves each image with a Gaussian of its own sigma [N], one axis after the other."""
     offsets = tf.range(-_BLUR_RADIUS, _BLUR_RADIUS + 1, dtype=tf.float32)
-    weights = tf.nn.softmax(-(offsets**2) / (2 * tf.maximum(sigma, 1e-3) ** 2))
-    padding = [[_BLUR_RADIUS, _BLUR_RADIUS], [_BLUR_RADIUS, _BLUR_RADIUS], [0, 0]]
-    padded = tf.pad(image, padding, mode="SYMMETRIC")
-    kernel = tf.tile(weights[:, None, None, None], [1, 1, 3, 1])
-    down = tf.nn.depthwise_conv2d(padded[None], kernel, [1, 1, 1, 1], "VALID")
-    across = tf.nn.depthwise_conv2d(down, tf.transpose(kernel, [1, 0, 2, 3]), [1, 1, 1, 1], "VALID")
-    return across[0]
+    weights = tf.nn.softmax(-(offsets**2) / (2 * tf.maximum(sigma, 1e-3) ** 2)[:, None])
+    for axis in (1, 2):
+        side = images.shape[axis] or tf.shape(images)[axis]
+        padding = [[0, 0]] * 4
+        padding[axis] = [_BLUR_RADIUS, _BLUR_RADIUS]
+        padded = tf.pad(images, padding, mode="SYMMETRIC")
+        shifted = (tf.gather(padded, tf.range(k, k + side), axis=axis) for k in range(2 * _BLUR_RADIUS + 1))
+        images = sum(weights[:, k, None, None, None] * part for k, part in enumerate(shifted))
+    return images
 
 
-def _erase(image: tf.Tensor, draw: _Draws, probability: float) -> tf.Tensor:
+def _colours(images: tf.Tensor, draw: _Draws, options: Augmentation) -> tuple[tf.Tensor | None, ...]:
+    """Returns what is linear in the colours: matrices [N, 3, 3] and offsets [N, 3], or None where off."""
+    if not (options.contrast or options.colour or options.hue_deg or options.brightness):
+        return None, None
+    contrast = 1 + options.contrast * draw.signed("contrast")
+    offset = (1 - contrast) * tf.reduce_mean(images, axis=[1, 2, 3])[:, None]
+    gain = 1 + options.colour * draw.signed("colour")
+    matrix = contrast[:, None] * tf.linalg.diag(gain)
+    offset = offset * gain + 255 * options.brightness * draw.signed("brightness")
+    if options.hue_deg:
+        turn = _hue_rotation(options.hue_deg * (np.pi / 180) * draw.signed("hue")[:, 0])
+        matrix = turn @ matrix
+    return matrix, offset
+
+
+def _hue_rotation(angle: tf.Tensor) -> tf.Tensor:
+    """Returns rotations [N, 3, 3] of RGB about the grey axis."""
+    cos, third = tf.cos(angle)[:, None, None], 1 / 3
+    cross = tf.constant([[0, -1, 1], [1, 0, -1], [-1, 1, 0]], tf.float32) * third**0.5
+    return cos * tf.eye(3) + (1 - cos) * third + tf.sin(angle)[:, None, None] * cross
+
+
+def _erase(images: tf.Tensor, draw: _Draws, probability: float) -> tf.Tensor:
     """Fills a rectangle with one colour, as if something stood before the person."""
-    side = tf.shape(image)[0]
-    extent = draw.fraction([2]) / 2
-    corner = draw.fraction([2]) * (1 - extent)
-    place = tf.linspace(0.0, 1.0, side)
-    is_row = (place >= corner[0]) & (place <= corner[0] + extent[0])
-    is_column = (place >= corner[1]) & (place <= corner[1] + extent[1])
-    is_erased = is_row[:, None] & is_column[None, :] & (draw.fraction() < probability)
-    return tf.where(is_erased[..., None], 255 * draw.fraction([3]), image)
+    extent = draw.fraction("extent") / 2
+    corner = draw.fraction("corner") * (1 - extent)
+    place = tf.linspace(0.0, 1.0, tf.shape(images)[1])
+    inside = (place >= corner[..., None]) & (place <= (corner + extent)[..., None])
+    is_erased = inside[:, 0, :, None] & inside[:, 1, None, :]
+    is_erased &= (draw.fraction("is_erased") < probability)[:, :, None]
+    return tf.where(is_erased[..., None], 255 * draw.fraction("paint")[:, None, None], images)

@@ -98,11 +98,12 @@ def train_batches(
     steps = tf.data.Dataset.range(start_step, _NUM_STEPS)
     jpegs = steps.map(source.jpegs).unbatch()
     images = jpegs.map(
-        functools.partial(_load_image, image_size=image_size, crop_size=dataset.crop_size, options=options),
+        lambda jpeg, *changes: (_decode(jpeg, image_size=image_size, crop_size=dataset.crop_size), *changes),
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=True,
     )
     images = images.batch(2 * num_pairs + num_labelled, drop_remainder=True)
+    images = images.map(functools.partial(_change, options=options))
     batches = tf.data.Dataset.zip(steps, images, steps.map(source.targets))
     batches = batches.map(functools.partial(_assemble, num_pairs=num_pairs, num_labelled=num_labelled))
     return batches.prefetch(_PREFETCHED_BATCHES)
@@ -212,12 +213,12 @@ class _Batches:
             return self._plan_part(epoch, part), position
 
     def jpegs(self, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Returns the JPEGs of a step (view by view, labelled), their seeds, and which to mirror."""
-        dtypes = (tf.string, tf.int64, tf.bool)
-        jpegs, seeds, flips = tf.numpy_function(self._read, [step], dtypes, stateful=False)
+        """Returns the JPEGs of a step (view by view, labelled), their random numbers, and which to mirror."""
+        dtypes = (tf.string, tf.float32, tf.bool)
+        jpegs, draws, flips = tf.numpy_function(self._read, [step], dtypes, stateful=False)
         return (
             tf.ensure_shape(jpegs, [None]),
-            tf.ensure_shape(seeds, [None, 2]),
+            tf.ensure_shape(draws, [None, augment.NUM_DRAWS]),
             tf.ensure_shape(flips, [None]),
         )
 
@@ -240,7 +241,7 @@ class _Batches:
         cameras = np.concatenate([cameras, plan.labelled_cameras[at, part]])
         return (
             np.array(self._dataset.read_images(rows, cameras), object),
-            self._seeds(step, plan),
+            self._draws(step, plan),
             np.concatenate([np.tile(flip_instant, self._num_views), flip_labelled]),
         )
 
@@ -259,11 +260,12 @@ class _Batches:
         group = np.tile(rows, self._num_views // 2).astype(np.int32)
         return group, pose_mm[:, non_root], mask[:, non_root]
 
-    def _seeds(self, step: int, plan: planning.Plan) -> np.ndarray:
-        """Returns int64 [2 M + L, 2]: drawn for the whole batch, so a replica's images change as in one."""
+    def _draws(self, step: int, plan: planning.Plan) -> np.ndarray:
+        """Returns float32 [2 M + L, NUM_DRAWS], drawn for the whole batch and then shared by replicas."""
         num_instants, num_labelled = plan.rows.shape[1], plan.labelled_rows.shape[1]
-        seeds = self._rng(step).integers(0, 2**62, (self._num_views * num_instants + num_labelled, 2))
-        groups = np.split(seeds, num_instants * np.arange(1, self._num_views + 1))
+        num_images = self._num_views * num_instants + num_labelled
+        draws = self._rng(step).random((num_images, augment.NUM_DRAWS), np.float32)
+        groups = np.split(draws, num_instants * np.arange(1, self._num_views + 1))
         return np.concatenate([group[self._part] for group in groups])
 
     def _flips(self, step: int, plan: planning.Plan) -> tuple[np.ndarray, np.ndarray]:
@@ -276,20 +278,12 @@ class _Batches:
         return np.random.default_rng([self._seed, self._number(int(step)), *stream])
 
 
-def _load_image(
-    jpeg: tf.Tensor,
-    seed: tf.Tensor,
-    is_flipped: tf.Tensor,
-    *,
-    image_size: int,
-    crop_size: int,
-    options: Augmentation,
+def _change(
+    images: tf.Tensor, draws: tf.Tensor, is_flipped: tf.Tensor, *, options: Augmentation
 ) -> tf.Tensor:
-    image = _decode(jpeg, image_size=image_size, crop_size=crop_size)
     if not options.is_on:
-        return image
-    image = augment.augment_image(image, seed, options)
-    return tf.cond(is_flipped, lambda: tf.reverse(image, [1]), lambda: image)
+        return images
+    return augment.flip_images(augment.augment_images(images, draws, options), is_flipped)
 
 
 def _decode(jpeg: tf.Tensor, *, image_size: int, crop_size: int) -> tf.Tensor:
