@@ -26,8 +26,10 @@ def distance_metrics(
     Returns:
         `same_view` and `other_view`, each {`rho`: Spearman's rank correlation over all pairs, None where
         either distance is constant; `bins`: rows [middle of the bin in mm, mean embedding distance, number
-        of pairs]}, and `largest_gap`: the largest relative difference between the two curves, over bins that
-        have 100 pairs in both. None where no subject has two posed images; a part without pairs is None.
+        of pairs]; `curve_rho`: the same correlation over the points of the curve alone, bins of 100 pairs,
+        each counting once}, and `largest_gap`: the largest relative difference between the two curves, over
+        bins that have 100 pairs in both. None where no subject has two posed images; a part without pairs is
+        None.
     """
     pairs = [
         _subject_pairs(split, subject, queries_per_subject, seed) for subject in np.unique(split.subject)
@@ -68,9 +70,13 @@ def _curve(pose_mm: np.ndarray, distance: np.ndarray) -> dict[str, Any] | None:
         [(index + 0.5) * BIN_MM, float(sums[index] / counts[index]), int(counts[index])]
         for index in np.flatnonzero(counts)
     ]
-    is_constant = np.ptp(pose_mm) == 0 or np.ptp(distance) == 0
-    rho = None if is_constant else float(spearmanr(pose_mm, distance).statistic)
-    return {"rho": rho, "bins": bins}
+    points = np.array([[middle, mean] for middle, mean, count in bins if count >= _MIN_PAIRS]).reshape(-1, 2)
+    return {"rho": _rho(pose_mm, distance), "curve_rho": _rho(points[:, 0], points[:, 1]), "bins": bins}
+
+
+def _rho(pose_mm: np.ndarray, distance: np.ndarray) -> float | None:
+    is_constant = len(pose_mm) < 2 or np.ptp(pose_mm) == 0 or np.ptp(distance) == 0
+    return None if is_constant else float(spearmanr(pose_mm, distance).statistic)
 
 
 def _largest_gap(same: dict[str, Any] | None, other: dict[str, Any] | None) -> float | None:

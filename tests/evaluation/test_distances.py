@@ -22,20 +22,40 @@ def test_pairs_and_bins_by_hand():
     assert found["same_view"]["bins"] == [[12.5, pytest.approx(14.0), 20], [37.5, 30.0, 4]]
     assert found["other_view"]["bins"] == found["same_view"]["bins"]
     assert found["same_view"]["bins"][0][0] == BIN_MM / 2
-    assert found["largest_gap"] is None  # fewer than 100 pairs a bin
+    # Fewer than 100 pairs a bin.
+    assert found["largest_gap"] is None
+    assert found["same_view"]["curve_rho"] is None
 
 
 def test_an_embedding_that_is_the_pose_has_rank_correlation_one():
     found = distance_metrics(line())
     assert found["same_view"]["rho"] == pytest.approx(1.0)
     assert found["other_view"]["rho"] == pytest.approx(1.0)
+    assert found["other_view"]["curve_rho"] == pytest.approx(1.0)
     assert found["largest_gap"] == pytest.approx(0.0, abs=0.02)
     collapsed = distance_metrics(line(scale=0.0))
     assert collapsed["same_view"]["rho"] is None
+    assert collapsed["same_view"]["curve_rho"] is None
     assert collapsed["same_view"]["bins"][0][1] == 0.0
     reversed_ = line()
     reversed_.embedding[:] = 1 / (1 + reversed_.embedding)
     assert distance_metrics(reversed_)["same_view"]["rho"] < 0.9
+
+
+def test_the_curve_counts_each_of_its_points_once():
+    """Many far pairs of unordered distance drown the order of the near ones, but not in the curve's means."""
+    rng = np.random.default_rng(0)
+    positions = np.concatenate([np.arange(0, 200, 1.0), np.full(200, 5000.0)])
+    poses = np.zeros((400, 16, 3))
+    poses[..., 0] = positions[:, None]
+    embedding = np.stack([positions, np.zeros(400)], 1)
+    embedding[200:, 1] = rng.normal(size=200) * 5000
+    split = make_split(embedding, poses, camera=np.zeros(400, int), row=np.arange(400))
+    found = distance_metrics(split, queries_per_subject=400)["same_view"]
+    middles, means, counts = np.array(found["bins"]).T
+    assert np.all(np.diff(means[(counts >= 100) & (middles > 25) & (middles < 200)]) > 0)
+    assert found["rho"] < 0.9
+    assert found["curve_rho"] > found["rho"]
 
 
 def test_views_that_lie_apart_show_as_a_gap():
