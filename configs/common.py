@@ -15,6 +15,7 @@ def get_config() -> ConfigDict:
 
     config.backbone = ConfigDict()
     config.backbone.depth = 18  # [S]; 18, 34 or 50
+    config.backbone.width = 64  # channels of its first stage; [S] 64, ImageNet's weights need that
     config.backbone.weights = ""  # .safetensors or .npz with torchvision's names; "": from scratch
     config.backbone.batch_norm_momentum = 0.9
     config.embedding = ConfigDict()

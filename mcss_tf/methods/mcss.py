@@ -97,6 +97,7 @@ class MCSS:
             self._image_size,
             num_joints=len(joints) if self._num_labelled else None,
             depth=config.backbone.depth,
+            width=config.backbone.width,
             hidden_dim=config.embedding.hidden_dim,
             embedding_dim=config.embedding.dim,
             batch_norm_momentum=config.backbone.batch_norm_momentum,

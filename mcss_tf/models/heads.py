@@ -67,6 +67,7 @@ def build_mcss_model(
     *,
     num_joints: int | None,
     depth: int = 18,
+    width: int = 64,
     hidden_dim: int = 512,
     embedding_dim: int = 128,
     batch_norm_momentum: float = 0.9,
@@ -79,7 +80,7 @@ def build_mcss_model(
     Args:
         image_size: side S of the square input, pixels.
         num_joints: joints K that H predicts (all but the root), or None for a model without poses.
-        depth: of the ResNet.
+        depth, width: of the ResNet.
         hidden_dim: width of G's hidden layer.
         embedding_dim: D.
         batch_norm_momentum: of the backbone's moving statistics.
@@ -89,7 +90,7 @@ def build_mcss_model(
         and, with joints, `pose_mm` [B, K, 3]: canonical, relative to the root, millimetres.
     """
     images = keras.Input((image_size, image_size, 3), name="images")
-    features = build_resnet(image_size, depth, batch_norm_momentum)(images)
+    features = build_resnet(image_size, depth, width, batch_norm_momentum)(images)
     # A small image is 2 x 2 cells by now or one: pooled, it would lose where in the image things are.
     if min(features.shape[1:3]) >= POOLED_CELLS:
         features = layers.MaxPooling2D(2, name="pool")(features)

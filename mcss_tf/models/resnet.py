@@ -32,23 +32,31 @@ class NormaliseImage(layers.Layer):
         return (images - ops.convert_to_tensor(IMAGENET_MEAN)) / ops.convert_to_tensor(IMAGENET_STD)
 
 
-def build_resnet(image_size: int, depth: int = 18, batch_norm_momentum: float = 0.9) -> keras.Model:
+def build_resnet(
+    image_size: int, depth: int = 18, width: int = 64, batch_norm_momentum: float = 0.9
+) -> keras.Model:
     """Builds stem and stages 1-4.
 
     Args:
         image_size: side S of the square input, pixels, at least 32.
         depth: 18, 34 or 50.
+        width: channels of stem and stage 1, doubled from stage to stage; the authors' 64.
         batch_norm_momentum: share of the old value kept by the moving statistics at every step.
 
     Returns:
-        Model from images [B, S, S, 3] in 0..255 to features [B, ceil(S/32), ceil(S/32), 512 or 2048].
+        Model from images [B, S, S, 3] in 0..255 to features [B, ceil(S/32), ceil(S/32), C], C = 8 width or,
+        of depth 50, 32 width.
 
     Raises:
-        InputError: unknown depth, or images too small for five halvings.
+        InputError: unknown depth, no width, or images too small for five halvings.
     """
     if depth not in DEPTHS:
         raise InputError(
             f"backbone.depth must be one of {sorted(DEPTHS)}. Received: {depth}. Choose one of these."
+        )
+    if width < 1:
+        raise InputError(
+            f"backbone.width must be at least 1 channel. Received: {width}. The paper's ResNet has 64."
         )
     if image_size < 32:
         raise InputError(
@@ -60,14 +68,14 @@ def build_resnet(image_size: int, depth: int = 18, batch_norm_momentum: float = 
     inputs = keras.Input((image_size, image_size, 3), name="images")
     x = NormaliseImage(name="normalise")(inputs)
     x = layers.ZeroPadding2D(3, name="stem_pad")(x)
-    x = _conv(x, 64, 7, 2, "conv1", padding="valid")
+    x = _conv(x, width, 7, 2, "conv1", padding="valid")
     x = layers.ReLU(name="stem_relu")(_norm(x, "bn1", batch_norm_momentum))
     # After a ReLU padding by 0 and by minus infinity give the same maximum.
     x = layers.MaxPooling2D(3, 2, name="stem_pool")(layers.ZeroPadding2D(1, name="stem_pool_pad")(x))
     for stage, repeats in enumerate(num_blocks, start=1):
         for index in range(repeats):
             stride = 2 if stage > 1 and index == 0 else 1
-            x = block(x, 64 * 2 ** (stage - 1), stride, f"layer{stage}.{index}", batch_norm_momentum)
+            x = block(x, width * 2 ** (stage - 1), stride, f"layer{stage}.{index}", batch_norm_momentum)
     return keras.Model(inputs, x, name="backbone")
 
 

@@ -123,5 +123,5 @@ def _check(arrays: dict, norms: list, convolutions: dict, path: str | Path) -> N
         shown = "; ".join(problems[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
         raise InputError(
             f"backbone.weights must hold this ResNet's names and shapes. Received: {path}: {shown}. "
-            "Set backbone.depth to the file's network, or give another file."
+            "Set backbone.depth and width to the file's network, or give another file."
         )

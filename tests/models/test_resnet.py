@@ -44,3 +44,12 @@ def test_bad_depth_and_size_are_refused():
         build_resnet(64, 20)
     with pytest.raises(InputError, match=r"image_size must be at least 32 pixels. Received: 16"):
         build_resnet(16, 18)
+    with pytest.raises(InputError, match=r"backbone.width must be at least 1 channel. Received: 0"):
+        build_resnet(64, 18, width=0)
+
+
+def test_width_is_that_of_every_stage():
+    backbone = build_resnet(64, 18, width=8)
+    assert [backbone.get_layer(f"layer{stage}.1.conv2").filters for stage in (1, 2, 3, 4)] == [8, 16, 32, 64]
+    assert backbone.output_shape == (None, 2, 2, 64)
+    assert build_resnet(64, 50, width=8).output_shape == (None, 2, 2, 256)
