@@ -52,6 +52,7 @@ def get_config() -> ConfigDict:
     config.augment.scale = 0.0  # relative
     config.augment.translation = 0.0  # of the side
     config.augment.erase = 0.0  # probability
+    config.augment.background = 0.0  # probability of another place behind the person; static cameras only
     config.augment.flip = 0.0  # probability, both images of a pair alike
 
     config.loss = ConfigDict()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from mcss_tf.data import augment, pairs, planning
+from mcss_tf.data import augment, background, pairs, planning
 from mcss_tf.data.augment import Augmentation
 from mcss_tf.data.dataset import PreparedDataset
 from mcss_tf.data.targets import PoseTargets
@@ -16,7 +16,7 @@ from mcss_tf.errors import InputError
 
 _NUM_STEPS = np.iinfo(np.int64).max
 _PREFETCHED_BATCHES = 2
-_FLIPS = 4  # a random stream beside those of `pairs`
+_FLIPS, _BACKGROUNDS = 4, 5  # random streams beside those of `pairs`
 
 
 def train_batches(
@@ -82,6 +82,7 @@ def train_batches(
     num_pairs, num_labelled = num_pairs // shard[1], num_labelled // shard[1]
     source = _Batches(
         dataset,
+        image_size,
         num_instants // shard[1] * planned_together,
         num_views,
         num_labelled * planned_together,
@@ -96,14 +97,16 @@ def train_batches(
     )
     source.plan(start_step)  # what cannot be planned is refused here, not in the middle of training
     steps = tf.data.Dataset.range(start_step, _NUM_STEPS)
-    jpegs = steps.map(source.jpegs).unbatch()
-    images = jpegs.map(
-        lambda jpeg, *changes: (_decode(jpeg, image_size=image_size, crop_size=dataset.crop_size), *changes),
+    images = steps.map(source.jpegs).unbatch()
+    images = images.map(
+        functools.partial(_decode, image_size=image_size, crop_size=dataset.crop_size),
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=True,
     )
     images = images.batch(2 * num_pairs + num_labelled, drop_remainder=True)
-    images = images.map(functools.partial(_change, options=options))
+    if options.is_on:
+        images = tf.data.Dataset.zip(images, steps.map(source.changes))
+        images = images.map(functools.partial(_change, options=options))
     batches = tf.data.Dataset.zip(steps, images, steps.map(source.targets))
     batches = batches.map(functools.partial(_assemble, num_pairs=num_pairs, num_labelled=num_labelled))
     return batches.prefetch(_PREFETCHED_BATCHES)
@@ -161,6 +164,7 @@ class _Batches:
     def __init__(
         self,
         dataset,
+        image_size,
         num_instants,
         num_views,
         num_labelled,
@@ -201,6 +205,8 @@ class _Batches:
         self._plan_part = functools.lru_cache(maxsize=2)(self._planner.part)
         self._lock = threading.Lock()
         self._num_joints = dataset.skeleton.num_joints
+        self._backgrounds = background.find_backgrounds(dataset, rows) if options.background else None
+        self._image_size = image_size
         # Replicas share each planned batch, every n-th row for each, or take planned batches in turn.
         index, count = shard
         self._part = slice(None) if is_per_replica else slice(index, None, count)
@@ -212,15 +218,24 @@ class _Batches:
         with self._lock:
             return self._plan_part(epoch, part), position
 
-    def jpegs(self, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Returns the JPEGs of a step (view by view, labelled), their random numbers, and which to mirror."""
-        dtypes = (tf.string, tf.float32, tf.bool)
-        jpegs, draws, flips = tf.numpy_function(self._read, [step], dtypes, stateful=False)
-        return (
-            tf.ensure_shape(jpegs, [None]),
-            tf.ensure_shape(draws, [None, augment.NUM_DRAWS]),
-            tf.ensure_shape(flips, [None]),
-        )
+    def jpegs(self, step: tf.Tensor) -> tf.Tensor:
+        """Returns the JPEGs of a step, view by view, then the labelled ones."""
+        jpegs = tf.numpy_function(self._read, [step], tf.string, stateful=False)
+        return tf.ensure_shape(jpegs, [None])
+
+    def changes(self, step: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Returns what `_change` takes, for the images of a step."""
+        shapes = {"draws": [None, augment.NUM_DRAWS], "is_flipped": [None]}
+        dtypes = [tf.float32, tf.bool]
+        if self._backgrounds:
+            behind = [None, self._image_size, self._image_size, 4]
+            shapes |= {"behind": behind, "instead": behind, "is_replaced": [None]}
+            dtypes += [tf.uint8, tf.uint8, tf.bool]
+        found = tf.numpy_function(self._draw_changes, [step], dtypes, stateful=False)
+        return {
+            name: tf.ensure_shape(value, shape)
+            for value, (name, shape) in zip(found, shapes.items(), strict=True)
+        }
 
     def targets(self, step: tf.Tensor) -> tuple[tf.Tensor, ...]:
         """Returns groups [M], poses [L, J-1, 3] and masks [L, J-1]."""
@@ -233,17 +248,29 @@ class _Batches:
             tf.ensure_shape(mask, [None, num_joints]),
         )
 
-    def _read(self, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        plan, at = self.plan(int(step))
-        part, flip_instant, flip_labelled = self._part, *self._flips(step, plan)
+    def _read(self, step: int) -> np.ndarray:
+        return np.array(self._dataset.read_images(*self._images(*self.plan(int(step)))), object)
+
+    def _images(self, plan: planning.Plan, at: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns rows and cameras of a batch's images."""
+        part = self._part
         rows, cameras = np.tile(plan.rows[at, part], self._num_views), plan.cameras[at, part].T.ravel()
-        rows = np.concatenate([rows, plan.labelled_rows[at, part]])
-        cameras = np.concatenate([cameras, plan.labelled_cameras[at, part]])
         return (
-            np.array(self._dataset.read_images(rows, cameras), object),
-            self._draws(step, plan),
-            np.concatenate([np.tile(flip_instant, self._num_views), flip_labelled]),
+            np.concatenate([rows, plan.labelled_rows[at, part]]),
+            np.concatenate([cameras, plan.labelled_cameras[at, part]]),
         )
+
+    def _draw_changes(self, step: int) -> list[np.ndarray]:
+        plan, at = self.plan(int(step))
+        flip_instant, flip_labelled = self._flips(step, plan)
+        draws = self._of_batch(self._rng(step), plan, augment.NUM_DRAWS)
+        changes = [draws, np.concatenate([np.tile(flip_instant, self._num_views), flip_labelled])]
+        if self._backgrounds:
+            which, whether = self._of_batch(self._rng(step, _BACKGROUNDS), plan, 2).T
+            places = self._images(plan, at), self._backgrounds.draw(which)
+            changes += [self._backgrounds.look(*place, self._image_size) for place in places]
+            changes.append(whether < self._options.background)
+        return changes
 
     def _look_up(self, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         plan, at = self.plan(int(step))
@@ -260,11 +287,10 @@ class _Batches:
         group = np.tile(rows, self._num_views // 2).astype(np.int32)
         return group, pose_mm[:, non_root], mask[:, non_root]
 
-    def _draws(self, step: int, plan: planning.Plan) -> np.ndarray:
-        """Returns float32 [2 M + L, NUM_DRAWS], drawn for the whole batch and then shared by replicas."""
+    def _of_batch(self, rng: np.random.Generator, plan: planning.Plan, num: int) -> np.ndarray:
+        """Returns float32 [2 M + L, num], drawn for the whole batch and then shared by replicas."""
         num_instants, num_labelled = plan.rows.shape[1], plan.labelled_rows.shape[1]
-        num_images = self._num_views * num_instants + num_labelled
-        draws = self._rng(step).random((num_images, augment.NUM_DRAWS), np.float32)
+        draws = rng.random((self._num_views * num_instants + num_labelled, num), np.float32)
         groups = np.split(draws, num_instants * np.arange(1, self._num_views + 1))
         return np.concatenate([group[self._part] for group in groups])
 
@@ -278,12 +304,13 @@ class _Batches:
         return np.random.default_rng([self._seed, self._number(int(step)), *stream])
 
 
-def _change(
-    images: tf.Tensor, draws: tf.Tensor, is_flipped: tf.Tensor, *, options: Augmentation
-) -> tf.Tensor:
-    if not options.is_on:
-        return images
-    return augment.flip_images(augment.augment_images(images, draws, options), is_flipped)
+def _change(images: tf.Tensor, changes: dict[str, tf.Tensor], *, options: Augmentation) -> tf.Tensor:
+    if options.background:
+        behind = (changes[name] for name in ("behind", "instead", "is_replaced"))
+        images = background.replace_backgrounds(images, *behind)
+    return augment.flip_images(
+        augment.augment_images(images, changes["draws"], options), changes["is_flipped"]
+    )
 
 
 def _decode(jpeg: tf.Tensor, *, image_size: int, crop_size: int) -> tf.Tensor:

@@ -94,7 +94,7 @@ def test_each_change_depends_on_the_seed_alone(image, name):
 
 
 def test_every_option_is_tried():
-    assert {f.name for f in dataclasses.fields(Augmentation)} == {*STRONGEST, "flip"}
+    assert {f.name for f in dataclasses.fields(Augmentation)} == {*STRONGEST, "flip", "background"}
 
 
 def _centre(picture) -> np.ndarray:
