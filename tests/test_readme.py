@@ -7,8 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from mcss_tf.data.background import find_backgrounds, replace_backgrounds
+from mcss_tf.data.dataset import PreparedDataset
+from mcss_tf.data.images import decode_image
 from mcss_tf.studio.recording import write_recordings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -66,3 +70,19 @@ def test_the_real_recording_without_labels_is_above_chance(balancing, tmp_path):
     # The last quarter of the take: 25 instants, of which chance finds one in 25.
     assert metrics["sync"]["chance"] == pytest.approx(1 / 25)
     assert metrics["sync"]["hit_at_1"] > 1.2 * metrics["sync"]["chance"]
+    _check_backgrounds(PreparedDataset.load(tmp_path / "out" / "balancing" / "data"))
+
+
+def _check_backgrounds(dataset):
+    """One person on one spot: what is beside them can be replaced, and nothing of where they always are."""
+    rows = dataset.split_rows("train")
+    backgrounds = find_backgrounds(dataset, rows)
+    rows, cameras, size = np.repeat(rows[::10], 4), np.tile(np.arange(4), len(rows[::10])), dataset.crop_size
+    images = np.stack([decode_image(jpeg, "a crop") for jpeg in dataset.read_images(rows, cameras)])
+    behind, instead = (backgrounds.look(rows, c, size) for c in (cameras, (cameras + 1) % 4))
+    changed = replace_backgrounds(images, behind, instead, np.ones(len(rows), bool)).numpy()
+    share = (changed != images).any(-1).mean(axis=(0, 1))  # of each column of pixels
+    middle = size // 2
+    assert share[middle - size // 16 : middle + size // 16].max() < 0.1
+    assert share[: size // 4].mean() > 0.5
+    assert share[-size // 4 :].mean() > 0.5

@@ -18,9 +18,9 @@ from mcss_tf.errors import InputError
 
 # Crops of a camera that medians are taken of; more change them little.
 _CROPS = 200
-# A place is known where at least so many of them show it.
+# A place is known where at least so many of them show it beside the person, who stands in the middle: this
+# share of the width on either side of it.
 _SHOWN = 5
-# People stand in the middle of their crops: this share of the width on either side of it is looked at last.
 _MIDDLE = 0.2
 # Differences of a colour, of 255: below the first a pixel is background, above the second it is the person.
 _SOFT = (16.0, 40.0)
@@ -40,6 +40,7 @@ class Backgrounds:
         origin_px, scale: float32 [P, 2] and [P]: a point x of the frame lies at scale (x - origin) there.
         boxes_px: float32 [rows of the index, C, 4], of the crops; NaN where there is none.
         subject: int [rows of the index].
+        crops: int [K, 2], row and camera of every crop that has a box.
     """
 
     plates: np.ndarray
@@ -48,6 +49,7 @@ class Backgrounds:
     scale: np.ndarray
     boxes_px: np.ndarray
     subject: np.ndarray
+    crops: np.ndarray
 
     def look(self, rows: np.ndarray, cameras: np.ndarray, size: int) -> np.ndarray:
         """Returns uint8 [N, size, size, 4], what crops would show without the person; see `plates`."""
@@ -67,9 +69,8 @@ class Backgrounds:
 
     def draw(self, fraction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Returns rows and cameras of crops that uniform numbers [N] in [0, 1) choose among all."""
-        rows, cameras = np.nonzero(np.isfinite(self.boxes_px[..., 0]))
-        chosen = (fraction * len(rows)).astype(int)
-        return rows[chosen], cameras[chosen]
+        rows, cameras = self.crops[(np.float64(fraction) * len(self.crops)).astype(int)].T
+        return rows, cameras
 
 
 def find_backgrounds(dataset: PreparedDataset, rows: np.ndarray) -> Backgrounds:
@@ -99,7 +100,8 @@ def find_backgrounds(dataset: PreparedDataset, rows: np.ndarray) -> Backgrounds:
         padded[: plate.shape[0], : plate.shape[1]] = plate
     origins = np.array([origin for _, origin, _ in found], np.float32)
     scales = np.array([scale for _, _, scale in found], np.float32)
-    backgrounds = Backgrounds(plates, number, origins, scales, boxes_px, dataset.index.subject)
+    crops = np.argwhere(np.isfinite(boxes_px[..., 0]))
+    backgrounds = Backgrounds(plates, number, origins, scales, boxes_px, dataset.index.subject, crops)
     for own, camera in checked:
         _check_stillness(dataset, backgrounds, own, camera)
     return backgrounds
@@ -171,7 +173,8 @@ def _plate(
     (anywhere, count), (beside, count_beside) = (_median(layers) for layers in stack)
     colours = np.where((count_beside >= _SHOWN)[..., None], beside, anywhere)
     colours[count == 0] = 0
-    return np.dstack([colours, np.where(count >= _SHOWN, 255, 0).astype(np.uint8)]), origin, scale
+    # What was only ever seen in the middle may be somebody who did not move.
+    return np.dstack([colours, np.where(count_beside >= _SHOWN, 255, 0).astype(np.uint8)]), origin, scale
 
 
 def _median(layers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -106,7 +106,8 @@ EXPERIMENTS = {
         POSE,
         "Test subjects S9 and S11. Baseline and MCSS: configs/mcss.py, for the baseline without the metric "
         "loss and with the backgrounds as they are, which suits it better; both keep the weights that are "
-        "best on a tenth of the training sequences. Paper's settings: configs/mcss_paper.py, the last weights.",
+        "best on a tenth of the training sequences. Paper's settings: configs/mcss_paper.py, the last "
+        "weights.",
     ),
     "fig3": Experiment("Fewer labels (Fig. 3)", POSE),
     "table2": Experiment(

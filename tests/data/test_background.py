@@ -20,8 +20,8 @@ SIZE = 32
 FRAME = (120, 160)
 CAMERAS = ("left", "right")
 PERSON = (250, 20, 20)
-# Of each subject; a place is then in some 12 crops.
-VISITS = 150
+# Of each subject; a place is then in some 20 crops.
+VISITS = 250
 
 
 def room(camera: int, subject: int = 0) -> np.ndarray:
