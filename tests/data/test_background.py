@@ -131,6 +131,20 @@ def test_subjects_and_cameras_have_plates_of_their_own(dataset, backgrounds):
     assert (np.median(errors, axis=(1, 2)) <= 4).all()
 
 
+def test_places_are_found_to_half_a_pixel(dataset, backgrounds):
+    """Edges of the room lie where they lay: a shift by half a pixel of the frame would be seen."""
+    rows, cameras = np.arange(40, 440, 10), np.tile([0, 1], 20)
+
+    def error(shift_px):
+        shifted = dataclasses.replace(backgrounds, origin_px=backgrounds.origin_px + np.float32(shift_px))
+        seen = shifted.look(rows, cameras, SIZE)
+        errors = np.abs(seen[..., :3].astype(int) - empty_crops(dataset, backgrounds, rows, cameras)).max(-1)
+        return errors[seen[..., 3] == 255].mean()
+
+    assert error(0) < 3
+    assert error(0) < min(error(shift) for shift in ([0.5, 0], [-0.5, 0], [0, 0.5], [0, -0.5]))
+
+
 def test_any_crop_can_be_drawn(backgrounds):
     rows, cameras = backgrounds.draw(np.linspace(0, 1 - 1e-7, 1000, dtype=np.float32))
     assert set(zip(rows.tolist(), cameras.tolist(), strict=True)) == {
