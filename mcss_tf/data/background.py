@@ -57,9 +57,8 @@ class Backgrounds:
         box = self.boxes_px[rows, cameras]
         step = (box[:, 2] - box[:, 0]) * self.scale[plate] / size
         # Pixel k covers k to k + 1 of a crop's parts; its centre is half a pixel further, in the plate too.
-        shift = (box[:, :2] - self.origin_px[plate]) * self.scale[plate][:, None] + (0.5 * step - 0.5)[
-            :, None
-        ]
+        centre = (0.5 * step - 0.5)[:, None]
+        shift = (box[:, :2] - self.origin_px[plate]) * self.scale[plate][:, None] + centre
         seen = np.empty((len(rows), size, size, 4), np.uint8)
         for target, number, factor, (x, y) in zip(seen, plate, step.tolist(), shift.tolist(), strict=True):
             transform = np.array([[factor, 0, x], [0, factor, y]])
