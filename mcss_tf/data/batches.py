@@ -106,7 +106,8 @@ def train_batches(
     images = images.batch(2 * num_pairs + num_labelled, drop_remainder=True)
     if options.is_on:
         images = tf.data.Dataset.zip(images, steps.map(source.changes))
-        images = images.map(functools.partial(_change, options=options))
+        change = functools.partial(_change, options=options)
+        images = images.map(change, num_parallel_calls=_PREFETCHED_BATCHES, deterministic=True)
     batches = tf.data.Dataset.zip(steps, images, steps.map(source.targets))
     batches = batches.map(functools.partial(_assemble, num_pairs=num_pairs, num_labelled=num_labelled))
     return batches.prefetch(_PREFETCHED_BATCHES)
