@@ -145,6 +145,15 @@ def _read_boxes(dataset: PreparedDataset, rows: np.ndarray) -> np.ndarray:
     return boxes_px
 
 
+def _read_crops(dataset: PreparedDataset, rows: np.ndarray, camera: int) -> list[np.ndarray]:
+    """Returns the images [S, S, 3] of one camera."""
+    jpegs = dataset.read_images(rows, np.full(len(rows), camera))
+    return [
+        decode_image(jpeg, f"{dataset.path}, row {row}", (dataset.crop_size, dataset.crop_size))
+        for row, jpeg in zip(rows, jpegs, strict=True)
+    ]
+
+
 def _spread(rows: np.ndarray, num: int) -> np.ndarray:
     """Returns at most so many of the rows, evenly over all of them."""
     return rows[np.linspace(0, len(rows) - 1, min(len(rows), num)).astype(int)]
@@ -160,9 +169,7 @@ def _plate(
     width, height = np.ceil((boxes_px[:, 2:].max(0) - origin) * scale).astype(int).tolist()
     # Crops in the plate's pixels, and of them what is beside the person; 255 where a crop shows nothing.
     stack = np.full((2, len(rows), height, width, 3), 255, np.uint8)
-    jpegs = dataset.read_images(rows, np.full(len(rows), camera))
-    for number, (jpeg, box) in enumerate(zip(jpegs, boxes_px, strict=True)):
-        image = decode_image(jpeg, "an image of the record")
+    for number, (image, box) in enumerate(zip(_read_crops(dataset, rows, camera), boxes_px, strict=True)):
         x0, y0 = np.round((box[:2] - origin) * scale).astype(int)
         side = max(1, round(float(box[2] - box[0]) * scale))
         resized = np.minimum(cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA), 254)
@@ -187,15 +194,12 @@ def _median(layers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _check_stillness(
     dataset: PreparedDataset, backgrounds: Backgrounds, rows: np.ndarray, camera: int
 ) -> None:
-    cameras = np.full(len(rows), camera)
-    jpegs = dataset.read_images(rows, cameras)
-    images = np.stack([decode_image(jpeg, "an image of the record") for jpeg in jpegs])
-    behind = backgrounds.look(rows, cameras, dataset.crop_size)
-    share = float(tf.reduce_mean(find_people(images, behind)))
+    behind = backgrounds.look(rows, np.full(len(rows), camera), dataset.crop_size)
+    share = float(tf.reduce_mean(find_people(np.stack(_read_crops(dataset, rows, camera)), behind)))
     if share > _LARGEST_SHARE:
         subject = dataset.subjects[dataset.index.subject[rows[0]]]
         raise InputError(
             "augment.background needs cameras that stand still while a subject is recorded. "
             f"Received: crops of {subject} from {dataset.cameras[camera]}, {share:.0%} of whose pixels are "
-            "not what is usually there. Set it to 0."
+            f"not what is usually there, in {dataset.path}. Set it to 0."
         )

@@ -148,13 +148,11 @@ EXPERIMENTS = {
 VALIDATE = {
     "validation.subjects": "",
     "validation.fraction": 0.1,
-    "validation.every_steps": 250,
     "validation.metric": "n_mpjpe_mm",
 }
 MCSS = {"train.steps": MCSS_STEPS, **OURS, **VALIDATE, "validation.every_steps": 500}
 BASELINE = {
     **OURS,
-    "train.steps": FEW_LABELS_STEPS,
     **ALONE,
     **VALIDATE,
     # It is soon at its best, and that must not be missed.
