@@ -35,6 +35,7 @@ def train_batches(
     target: str = "canonical",
     is_mixed: bool = False,
     num_views: int = 2,
+    backgrounds: background.Backgrounds | None = None,
 ) -> tf.data.Dataset:
     """Returns endless training batches; batch k depends on the seed and k alone.
 
@@ -54,6 +55,8 @@ def train_batches(
         target: frame of the poses, one of `targets.FRAMES`.
         is_mixed: whether the instants of a batch are of any subject; see `planning.Planner`.
         num_views: V, even: views of an instant in a batch, so its 2 M images show 2 M / V instants.
+        backgrounds: of the train split, where they have been found already; None: found here if
+            `augmentation` replaces them.
 
     Returns:
         A dataset of dicts, J joints, without the keys of which there are 0 (M and L divided by the replicas):
@@ -80,6 +83,8 @@ def train_batches(
         )
     planned_together = 1 if is_per_replica else shard[1]
     num_pairs, num_labelled = num_pairs // shard[1], num_labelled // shard[1]
+    if options.background and backgrounds is None:
+        backgrounds = background.find_backgrounds(dataset, dataset.split_rows("train"))
     source = _Batches(
         dataset,
         image_size,
@@ -94,6 +99,7 @@ def train_batches(
         options,
         target,
         is_mixed,
+        backgrounds if options.background else None,
     )
     source.plan(start_step)  # what cannot be planned is refused here, not in the middle of training
     steps = tf.data.Dataset.range(start_step, _NUM_STEPS)
@@ -177,6 +183,7 @@ class _Batches:
         options,
         target,
         is_mixed,
+        backgrounds,
     ):
         self._dataset = dataset
         self._num_views = num_views
@@ -206,7 +213,7 @@ class _Batches:
         self._plan_part = functools.lru_cache(maxsize=2)(self._planner.part)
         self._lock = threading.Lock()
         self._num_joints = dataset.skeleton.num_joints
-        self._backgrounds = background.find_backgrounds(dataset, rows) if options.background else None
+        self._backgrounds = backgrounds
         self._image_size = image_size
         # Replicas share each planned batch, every n-th row for each, or take planned batches in turn.
         index, count = shard

@@ -1,5 +1,6 @@
 """MCSS: multiview-consistent semi-supervised learning (Mitra et al., CVPR 2020)."""
 
+import functools
 import itertools
 from collections.abc import Mapping
 from typing import Any
@@ -12,6 +13,7 @@ from ml_collections import ConfigDict
 from mcss_tf import replicas
 from mcss_tf.data import batches, pairs, planning
 from mcss_tf.data.augment import Augmentation
+from mcss_tf.data.background import Backgrounds, find_backgrounds
 from mcss_tf.data.dataset import VALIDATION, PreparedDataset
 from mcss_tf.data.targets import PoseTargets
 from mcss_tf.errors import InputError
@@ -144,7 +146,15 @@ class MCSS:
             target=self._config.labels.target,
             is_mixed=self._is_mixed,
             num_views=self._num_views,
+            backgrounds=self._backgrounds,
         )
+
+    @functools.cached_property
+    def _backgrounds(self) -> Backgrounds | None:
+        """Found once for all replicas of the process."""
+        if not self._config.augment.background:
+            return None
+        return find_backgrounds(self._dataset, self._dataset.split_rows("train"))
 
     def losses(self, model: keras.Model, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Returns the scalars of one batch; `total` is what training minimises."""

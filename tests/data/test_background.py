@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from configs.mcss import get_config
 from mcss_tf.data import background
 from mcss_tf.data.augment import Augmentation
 from mcss_tf.data.batches import train_batches
@@ -15,6 +16,7 @@ from mcss_tf.data.images import decode_image
 from mcss_tf.data.records import SequenceSpec, finish_dataset, write_sequence
 from mcss_tf.errors import InputError
 from mcss_tf.geometry.skeleton import HUMAN36M_17
+from mcss_tf.methods.mcss import MCSS
 
 SIZE = 32
 FRAME = (120, 160)
@@ -168,6 +170,28 @@ def test_batches_replace_as_often_as_asked_and_depend_on_the_step_alone(dataset)
     np.testing.assert_array_equal(next(iter(later))["anchor_image"], take(0.5, start=3))
     shared = [take(0.5, shard=(part, 2)) for part in (0, 1)]
     np.testing.assert_array_equal(np.stack(shared, 1).reshape(plain.shape), take(0.5))
+
+
+def test_replicas_of_a_process_share_what_was_found(dataset, monkeypatch):
+    config = get_config()
+    config.batch.num_pairs, config.batch.views, config.labels.subjects = 8, 2, "none"
+    config.augment.background = 0.5
+    found = []
+
+    def find(*arguments):
+        found.append(background.find_backgrounds(*arguments))
+        return found[-1]
+
+    monkeypatch.setattr("mcss_tf.methods.mcss.find_backgrounds", find)
+    method = MCSS(config, dataset)
+    parts = [next(iter(method.train_batches(3, (part, 2))))["anchor_image"] for part in (0, 1)]
+    assert len(found) == 1
+    sizes = {"image_size": SIZE, "num_pairs": 8, "num_labelled": 0, "labels": "none"}
+    alone = train_batches(
+        dataset, **sizes, seed=config.seed, start_step=3, augmentation=Augmentation(**config.augment)
+    )
+    whole = next(iter(alone))["anchor_image"]
+    np.testing.assert_array_equal(np.stack(parts, 1).reshape(whole.shape), whole)
 
 
 def test_smaller_images_have_the_same_behind_them(dataset, backgrounds):
