@@ -29,6 +29,7 @@ def test_one_network_serves_all_that_need_the_same(trainings):
     shared = [
         ("table1", "MCSS"), ("fig3", "MCSS"), ("retrieval", "MCSS"), ("distances", "MCSS"), ("maps", "MCSS"),
         ("novel_view", "MCSS, all cameras"), ("cross_dataset", "MCSS, before"),
+        ("longer", "MCSS, 5,000 steps"),
     ]  # fmt: skip
     assert len({trainings[(*name, "S1")].key for name in shared}) == 1
     assert trainings[("fig3", "Baseline", "All")].key == trainings[("table1", "Baseline", "All")].key
