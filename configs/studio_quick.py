@@ -1,4 +1,4 @@
-"""MCSS on the built-in studio, small enough for `make train`: 64 pixels, a few hundred steps.
+"""MCSS on the built-in studio, small enough for `make train`: 64 pixels, 2,000 steps.
 
     python -m mcss_tf.prepare --source=studio --config=configs/studio_quick.py --output=out/quick/data
     python -m mcss_tf.train --config=configs/studio_quick.py --data=out/quick/data --workdir=out/quick/mcss
